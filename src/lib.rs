@@ -1,0 +1,8 @@
+//! isoplan plans, proves and applies network isolation on a container host.
+//!
+//! A pure core turns a [`topology`] into an intent, an approach turns that into desired state, and a
+//! diff against the live state becomes a plan. Only the shell around it reads or writes the kernel.
+//! `docs/architecture.md` has the map.
+
+pub mod ruleset;
+pub mod topology;

@@ -1,0 +1,193 @@
+//! Named sets, maps and verdict maps, with their elements.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Aside, Verdict};
+use crate::topology::EntryId;
+
+/// The type of one field of a key, or of map data: nft's own data types.
+///
+/// Lengths and byte orders are those on the wire. Numbers: `enum datatypes` in nftables
+/// `include/datatype.h`; they travel in `NFTA_SET_KEY_TYPE`, and only nft itself reads them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FieldType {
+    /// A link name: 16 bytes, NUL padded.
+    IfName,
+    /// 4 bytes, big endian.
+    Ipv4Addr,
+    /// 16 bytes, big endian.
+    Ipv6Addr,
+    /// A layer 4 protocol: 1 byte.
+    InetProto,
+    /// A port: 2 bytes, big endian.
+    InetService,
+    /// An ethertype: 2 bytes, big endian.
+    EtherType,
+    /// 1 byte.
+    IcmpType,
+    /// 1 byte.
+    Icmpv6Type,
+    /// `RTN_*`: 4 bytes, host order.
+    FibAddrType,
+}
+
+impl FieldType {
+    /// Every type.
+    pub const ALL: [Self; 9] = [
+        Self::IfName,
+        Self::Ipv4Addr,
+        Self::Ipv6Addr,
+        Self::InetProto,
+        Self::InetService,
+        Self::EtherType,
+        Self::IcmpType,
+        Self::Icmpv6Type,
+        Self::FibAddrType,
+    ];
+
+    /// Length in bytes, unpadded.
+    pub const fn len(self) -> usize {
+        match self {
+            Self::IfName | Self::Ipv6Addr => 16,
+            Self::Ipv4Addr | Self::FibAddrType => 4,
+            Self::InetService | Self::EtherType => 2,
+            Self::InetProto | Self::IcmpType | Self::Icmpv6Type => 1,
+        }
+    }
+
+    /// nft's number for it.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Ipv4Addr => 7,
+            Self::Ipv6Addr => 8,
+            Self::EtherType => 10,
+            Self::InetProto => 12,
+            Self::InetService => 13,
+            Self::IcmpType => 14,
+            Self::Icmpv6Type => 29,
+            Self::FibAddrType => 38,
+            Self::IfName => 41,
+        }
+    }
+
+    /// The type of one of nft's numbers; `None` for one that isoplan does not use.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.number() == number)
+    }
+
+    /// nft's name for it.
+    pub const fn nft_name(self) -> &'static str {
+        match self {
+            Self::IfName => "ifname",
+            Self::Ipv4Addr => "ipv4_addr",
+            Self::Ipv6Addr => "ipv6_addr",
+            Self::InetProto => "inet_proto",
+            Self::InetService => "inet_service",
+            Self::EtherType => "ether_type",
+            Self::IcmpType => "icmp_type",
+            Self::Icmpv6Type => "icmpv6_type",
+            Self::FibAddrType => "fib_addrtype",
+        }
+    }
+
+    /// Whether the host's byte order applies (`BYTEORDER_HOST_ENDIAN` in nft).
+    pub const fn is_host_endian(self) -> bool {
+        matches!(self, Self::IfName | Self::FibAddrType)
+    }
+}
+
+/// What an element of a set maps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetData {
+    /// Nothing: a plain set.
+    None,
+    /// A verdict: a verdict map.
+    Verdict,
+    /// A value of that type: a map.
+    Value(FieldType),
+}
+
+/// The key of an element, as bytes on the wire: every field of a concatenation padded to 4 bytes, a
+/// single field not padded.
+///
+/// `last` is the inclusive upper end of an interval; `None` when it equals `first`, so that equal
+/// elements are equal values. Ordered by the bytes of `first`, which is numeric order for big-endian
+/// fields and text order for names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ElementKey {
+    /// The lower end.
+    pub first: Box<[u8]>,
+    /// The upper end, inclusive, where it differs.
+    pub last: Option<Box<[u8]>>,
+}
+
+impl ElementKey {
+    /// A single value.
+    pub fn value(bytes: impl Into<Box<[u8]>>) -> Self {
+        Self { first: bytes.into(), last: None }
+    }
+
+    /// All values from `first` to `last`, both included; field by field in a concatenation.
+    pub fn range(first: impl Into<Box<[u8]>>, last: impl Into<Box<[u8]>>) -> Self {
+        let (first, last) = (first.into(), last.into());
+        let last = (first != last).then_some(last);
+        Self { first, last }
+    }
+
+    /// The upper end, inclusive.
+    pub fn upper(&self) -> &[u8] {
+        self.last.as_deref().unwrap_or(&self.first)
+    }
+}
+
+/// What comes with the key of an element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ElementData {
+    /// In a verdict map.
+    pub verdict: Option<Verdict>,
+    /// In a map, as bytes on the wire.
+    pub value: Option<Box<[u8]>>,
+    /// The topology entry that a planned element comes from.
+    pub origin: Aside<Option<EntryId>>,
+}
+
+impl ElementData {
+    /// Of an element in a plain set.
+    pub const fn none(origin: EntryId) -> Self {
+        Self { verdict: None, value: None, origin: Aside(Some(origin)) }
+    }
+}
+
+/// A named set, map or verdict map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// Unique within its table.
+    pub name: Arc<str>,
+    /// The fields of its key; more than one is a concatenation.
+    pub key: Vec<FieldType>,
+    /// What the key maps to.
+    pub data: SetData,
+    /// Whether keys are intervals (prefixes, ranges, name prefixes).
+    pub interval: bool,
+    /// By key.
+    pub elements: BTreeMap<ElementKey, ElementData>,
+    /// Flags of a live set that the planner never sets (`NFT_SET_TIMEOUT`, `NFT_SET_EVAL`, ...), and
+    /// `!0` when its key or data type is not one of [`FieldType`]. Zero in a plan.
+    pub foreign_flags: u32,
+}
+
+impl Set {
+    /// Length of a key on the wire, in bytes.
+    pub fn key_len(&self) -> usize {
+        match self.key.as_slice() {
+            [single] => single.len(),
+            fields => fields.iter().map(|field| field.len().next_multiple_of(4)).sum(),
+        }
+    }
+
+    /// Whether the key is a concatenation.
+    pub fn is_concat(&self) -> bool {
+        self.key.len() > 1
+    }
+}
