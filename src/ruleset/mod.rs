@@ -5,12 +5,14 @@
 //! an object comes from) sits in an [`Aside`], which never takes part in a comparison.
 
 mod expr;
+mod op;
 mod set;
 
 pub use expr::{
     CmpOp, CtDirection, CtKey, Expr, ExthdrProtocol, FIB_DADDR, FIB_IIF, FibResult, LookupTarget, MetaKey,
     PayloadBase, Reg,
 };
+pub use op::Op;
 pub use set::{ElementData, ElementKey, FieldType, Set, SetData};
 
 use std::cmp::Ordering;
