@@ -1,0 +1,1 @@
+//! Tests of the program as a whole: one binary, one module per subject.
