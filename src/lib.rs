@@ -4,5 +4,8 @@
 //! diff against the live state becomes a plan. Only the shell around it reads or writes the kernel.
 //! `docs/architecture.md` has the map.
 
+pub mod approach;
+pub mod intent;
+pub mod render;
 pub mod ruleset;
 pub mod topology;

@@ -30,6 +30,7 @@ pub enum MetaKey {
     L4Proto,
 }
 
+#[expect(clippy::len_without_is_empty, reason = "the length of a kind of value, which is never zero")]
 impl MetaKey {
     /// Every key, with its number in `enum nft_meta_keys`.
     pub const NUMBERS: [(Self, u32); 5] = [

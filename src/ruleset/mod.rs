@@ -309,3 +309,13 @@ impl Table {
 
 /// The tables of one rule set, by family. All of them are named [`TABLE_NAME`].
 pub type Ruleset = BTreeMap<Family, Table>;
+
+/// The name of a link as it lies in a register or a key: 16 bytes, NUL padded.
+///
+/// A name longer than 15 bytes, which the kernel would not take either, is cut.
+pub fn padded_name(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let length = name.len().min(15);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    bytes
+}

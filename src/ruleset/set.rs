@@ -32,6 +32,7 @@ pub enum FieldType {
     FibAddrType,
 }
 
+#[expect(clippy::len_without_is_empty, reason = "the length of a kind of value, which is never zero")]
 impl FieldType {
     /// Every type.
     pub const ALL: [Self; 9] = [

@@ -1,0 +1,88 @@
+//! Approaches: pure functions from an intent to desired state, one file each.
+
+mod nftables;
+mod rules;
+mod sysctl;
+
+pub use nftables::{CHAIN_FORWARD, ruleset};
+
+use crate::intent::{Intent, IpFamily};
+use crate::ruleset::Ruleset;
+use crate::topology::{ApproachName, EntryId};
+
+/// A sysctl by its path below `/proc/sys`, for example `net/ipv4/conf/eth1.100/forwarding`.
+///
+/// Slashes and not dots, because the name of an interface may hold dots (sysctl.d(5)).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SysctlKey(pub String);
+
+impl SysctlKey {
+    /// Whether the host forwards IPv4. Equals `conf/all/forwarding`; writing 1 over 0 sets
+    /// `forwarding` on every interface (devinet_sysctl_forward).
+    pub const IP_FORWARD: &'static str = "net/ipv4/ip_forward";
+    /// Whether the host forwards IPv6. Every write resets the per-interface values.
+    pub const IPV6_FORWARD: &'static str = "net/ipv6/conf/all/forwarding";
+}
+
+impl std::fmt::Display for SysctlKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A sysctl and the value that it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sysctl {
+    /// Which.
+    pub key: SysctlKey,
+    /// As `/proc/sys` shows it, without the newline.
+    pub value: String,
+    /// Why, in half a sentence.
+    pub why: String,
+    /// The topology entry that asks for it.
+    pub origin: EntryId,
+}
+
+/// The state that a topology asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// Which approach made it.
+    pub approach: ApproachName,
+    /// All tables named isoplan that should be there.
+    pub ruleset: Ruleset,
+    /// In the order of writing. After the tables, so that drops are in place before forwarding is on.
+    pub sysctls: Vec<Sysctl>,
+    /// What this approach does not stop, one sentence each: printed with every plan.
+    pub not_covered: Vec<&'static str>,
+}
+
+/// Works out the desired state with the approach that the topology names.
+pub fn desired(intent: &Intent<'_>) -> Desired {
+    with_approach(intent, intent.topology.isolation.approach)
+}
+
+/// Works out the desired state with an approach of the caller's choice.
+pub fn with_approach(intent: &Intent<'_>, approach: ApproachName) -> Desired {
+    match approach {
+        ApproachName::Nftables => nftables::desired(intent),
+        ApproachName::Sysctl => sysctl::desired(intent),
+    }
+}
+
+/// The forwarding switches that an intent needs, both approaches alike.
+fn forwarding(intent: &Intent<'_>) -> Vec<Sysctl> {
+    let key = |family| match family {
+        IpFamily::V4 => SysctlKey::IP_FORWARD,
+        IpFamily::V6 => SysctlKey::IPV6_FORWARD,
+    };
+    IpFamily::BOTH
+        .into_iter()
+        .filter(|family| intent.forwards(*family))
+        .map(|family| Sysctl {
+            key: SysctlKey(key(family).to_owned()),
+            value: "1".to_owned(),
+            why: format!("{family} is forwarded to where the topology lets it"),
+            origin: intent.topology.isolation.entry,
+        })
+        .collect()
+}

@@ -1,0 +1,75 @@
+//! The bridge family: frames of flat instances, which are never routed and so never seen by the forward
+//! hook of `inet`.
+
+use super::super::rules::{Field, RuleBuilder};
+use super::table::TableBuilder;
+use super::{CHAIN_FORWARD, Scene, suffix};
+use crate::intent::IpFamily;
+use crate::ruleset::{ChainKind, FieldType, Hook, Priority, Table};
+use crate::topology::NamePattern;
+
+/// IPv4, ARP and IPv6: the ethertypes that the rules below can look into.
+const ETHER_TYPES: [u16; 3] = [0x0800, 0x0806, 0x86dd];
+
+/// The table, when there is a flat.
+pub(super) fn table(scene: &Scene<'_, '_>) -> Option<Table> {
+    let topology = scene.intent.topology;
+    if topology.flats.is_empty() {
+        return None;
+    }
+    let mut table = TableBuilder::bridge();
+    table.base_chain(CHAIN_FORWARD, ChainKind::Filter, Hook::Forward, Priority::BRIDGE_FILTER - 10);
+    for (index, flat) in topology.flats.iter().enumerate() {
+        if !scene.intent.flat_open[index] {
+            table.add_link("closed_ports", flat.nic.as_str(), flat.entry);
+            continue;
+        }
+        table.add_link("open_ports", flat.nic.as_str(), flat.entry);
+        let port = NamePattern::Exact(flat.nic.clone());
+        let others =
+            topology.nics.iter().filter(|nic| nic.name != flat.nic && !flat.reach.contains(&nic.role));
+        for nic in others {
+            for subnet in &nic.subnets {
+                table.add_link_subnet("closed", &port, *subnet, nic.entry);
+            }
+        }
+        for ether_type in ETHER_TYPES {
+            table.add_value("ether_types", &[FieldType::EtherType], &[&ether_type.to_be_bytes()], flat.entry);
+        }
+    }
+    let origins: Vec<_> = topology.flats.iter().map(|flat| flat.entry).take(3).collect();
+    let port_fields = [Field::Oif, Field::Iif];
+    if table.has("closed_ports") {
+        for (id, field) in ["B1", "B2"].into_iter().zip(port_fields) {
+            let rule = RuleBuilder::bridge().within(&[field], "closed_ports").drop();
+            let what = "instances may not use the link of a nic that they do not reach";
+            table.push(CHAIN_FORWARD, rule.rule(id, what, origins.clone()));
+        }
+    }
+    if table.has("open_ports") {
+        // A frame with a VLAN tag, or two, would hide its addresses from the rules below.
+        for (id, field) in ["B3", "B4"].into_iter().zip(port_fields) {
+            let rule = RuleBuilder::bridge()
+                .within(&[field], "open_ports")
+                .outside(&[Field::EtherType], "ether_types");
+            let what = "no tagged frames and nothing but IP and ARP between instances and their nic";
+            table.push(CHAIN_FORWARD, rule.drop().rule(id, what, origins.clone()));
+        }
+    }
+    let what = "instances reach no guarded network by way of their nic";
+    let rules = [
+        (IpFamily::V4, "B5", [Field::Oif, Field::Daddr4]),
+        (IpFamily::V4, "B6", [Field::Iif, Field::Saddr4]),
+        (IpFamily::V4, "B7", [Field::Oif, Field::ArpTarget]),
+        (IpFamily::V6, "B8", [Field::Oif, Field::Daddr6]),
+        (IpFamily::V6, "B9", [Field::Iif, Field::Saddr6]),
+    ];
+    for (family, id, fields) in rules {
+        let set = format!("closed_{}", suffix(family));
+        if table.has(&set) {
+            let rule = RuleBuilder::bridge().within(&fields, &set).drop();
+            table.push(CHAIN_FORWARD, rule.rule(id, what, origins.clone()));
+        }
+    }
+    Some(table.finish())
+}

@@ -1,0 +1,424 @@
+//! The forward hook: from one link to another.
+//!
+//! The order is the policy. Exceptions first, because they are narrower than what follows; then the
+//! guarded drops, before any word about connection state: an answer accepted earlier would keep a flow
+//! alive that was open before the rules came. Then the networks, each on an allowlist, then NICs.
+
+use super::super::rules::{Field, RuleBuilder};
+use super::table::{TableBuilder, prefixes_of};
+use super::{CHAIN_FORWARD, Class, Scene};
+use crate::intent::{Guard, Party, Way};
+use crate::ruleset::{SetData, Verdict};
+use crate::topology::{IfName, Inbound, NamePattern};
+
+/// IPv4 options that make routers along the way forget the rules of routing (RFC 791, 3.1).
+const IPOPT_LSRR: u8 = 131;
+const IPOPT_SSRR: u8 = 137;
+
+pub(super) fn fill(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    fill_maps(scene, table);
+    source_routing(scene, table);
+    exceptions(scene, table);
+    guarded(scene, table);
+    dispatch(scene, table);
+    nics(scene, table);
+    for class in &scene.classes {
+        from_class(scene, class, table);
+        for inbound in [Inbound::None, Inbound::Published, Inbound::Routed] {
+            to_class(scene, class, inbound, table);
+        }
+    }
+    same_bridge(scene, table);
+    answers(table);
+}
+
+fn from_chain(class: &Class<'_>) -> String {
+    format!("from_{}", class.name)
+}
+
+fn to_chain(class: &Class<'_>, inbound: Inbound) -> String {
+    format!("to_{}_{}", class.name, inbound.as_str())
+}
+
+fn links_set(class: &Class<'_>) -> String {
+    format!("links_{}", class.name)
+}
+
+const CHAIN_ANSWERS: &str = "answers";
+const CHAIN_SAME_BRIDGE: &str = "same_bridge";
+/// Pairs of links with a verdict of their own.
+const MAP_PAIRS: &str = "pairs";
+
+fn goto(chain: &str) -> Verdict {
+    Verdict::Goto(chain.into())
+}
+
+/// Which chain a network's packets go to, and which pairs of links have a verdict of their own.
+fn fill_maps(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    let intent = scene.intent;
+    let topology = intent.topology;
+    for class in &scene.classes {
+        for nic in class.nics {
+            for link in intent.links_of(*nic) {
+                table.add_link(&links_set(class), link, topology.nics[*nic].entry);
+            }
+        }
+        for nic in scene.closed_to(class) {
+            for subnet in &topology.nics[nic].subnets {
+                table.add_subnet(&format!("closed_{}", class.name), *subnet, topology.nics[nic].entry);
+            }
+        }
+        for (index, network) in intent.networks_of(class.networks) {
+            let from = goto(&from_chain(class));
+            table.add_name("from_network", &network.name, SetData::Verdict, Some(from), network.entry);
+            let to = goto(&to_chain(class, network.inbound));
+            table.add_name("to_network", &network.name, SetData::Verdict, Some(to), network.entry);
+
+            // With bridge-nf-call-iptables on, frames within one bridge pass here too. A prefix cannot
+            // say "the same link" as a pair; `same_bridge` does that for those.
+            if !network.name.is_prefix() {
+                table.add_pair(MAP_PAIRS, &network.name, &network.name, Verdict::Accept, network.entry);
+            }
+            for reached in &intent.network_reach[index].networks {
+                let other = &topology.networks[*reached];
+                table.add_pair(MAP_PAIRS, &network.name, &other.name, Verdict::Accept, network.entry);
+                if !intent.network_reach[*reached].networks.contains(&index) {
+                    table.add_pair(MAP_PAIRS, &other.name, &network.name, goto(CHAIN_ANSWERS), network.entry);
+                }
+            }
+        }
+    }
+    for (from, nic) in topology.nics.iter().enumerate() {
+        for to in 0..topology.nics.len() {
+            let verdict = match intent.way(Party::Nic(from), Party::Nic(to), family_of(scene, from, to)) {
+                _ if intent.guards[from] == Guard::All || intent.guards[to] == Guard::All => continue,
+                Some(Way::Open) => Verdict::Accept,
+                Some(Way::Answers) => goto(CHAIN_ANSWERS),
+                _ if intent.nic_reach[from].nics.contains(&to) => Verdict::Accept,
+                _ => continue,
+            };
+            for a in intent.links_of(from) {
+                for b in intent.links_of(to) {
+                    pair_of_links(table, a, b, verdict.clone(), nic.entry);
+                }
+            }
+        }
+        for reached in &intent.nic_reach[from].networks {
+            let network = &topology.networks[*reached];
+            for link in intent.links_of(from) {
+                let Some(link) = exact(link) else { continue };
+                table.add_pair(MAP_PAIRS, &link, &network.name, Verdict::Accept, nic.entry);
+                table.add_pair(MAP_PAIRS, &network.name, &link, goto(CHAIN_ANSWERS), nic.entry);
+            }
+        }
+    }
+    for allow in &topology.allows {
+        // The whole subnet and not the exception's own address: two exceptions may lie within each
+        // other's subnets, and this only says by which link they have to leave.
+        let network = topology.networks.iter().find(|net| net.name == allow.to_name);
+        let nic = topology.nics.iter().position(|nic| nic.name.as_str() == allow.to_name.stem());
+        if let Some(network) = network {
+            for subnet in network.subnets.iter().filter(|subnet| subnet.contains(&allow.to)) {
+                table.add_link_subnet("allow_links", &network.name, *subnet, allow.entry);
+            }
+        } else if let Some(nic) = nic {
+            for subnet in topology.nics[nic].subnets.iter().filter(|subnet| subnet.contains(&allow.to)) {
+                for link in intent.links_of(nic).filter_map(exact) {
+                    table.add_link_subnet("allow_links", &link, *subnet, allow.entry);
+                }
+            }
+        }
+    }
+}
+
+/// A link of the topology as a pattern. Its names have been checked, so that there always is one.
+fn exact(link: &str) -> Option<NamePattern> {
+    IfName::new(link).ok().map(NamePattern::Exact)
+}
+
+fn pair_of_links(
+    table: &mut TableBuilder,
+    from: &str,
+    to: &str,
+    verdict: Verdict,
+    origin: crate::topology::EntryId,
+) {
+    if let (Some(from), Some(to)) = (exact(from), exact(to)) {
+        table.add_pair(MAP_PAIRS, &from, &to, verdict, origin);
+    }
+}
+
+/// A family that both NICs have, if any: links are decided for both families at once.
+fn family_of(scene: &Scene<'_, '_>, a: usize, b: usize) -> crate::intent::IpFamily {
+    use crate::intent::IpFamily::{V4, V6};
+    let both =
+        |family| scene.intent.speaks(Party::Nic(a), family) && scene.intent.speaks(Party::Nic(b), family);
+    if both(V4) { V4 } else { V6 }
+}
+
+fn source_routing(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    let origin = vec![scene.intent.topology.isolation.entry];
+    for (id, option) in [("F1", IPOPT_LSRR), ("F2", IPOPT_SSRR)] {
+        let rule = RuleBuilder::inet().ipv4_option(option).drop();
+        table.push(CHAIN_FORWARD, rule.rule(id, "no source-routed packet is forwarded", origin.clone()));
+    }
+}
+
+/// Exceptions and their answers. Never wider than written: the incoming link, the sender's subnet, the
+/// target, protocol and port, and the link that the target's network is on.
+fn exceptions(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    let origins: Vec<_> = scene.intent.topology.allows.iter().map(|allow| allow.entry).take(3).collect();
+    let families =
+        [("v4", Field::Saddr4, Field::Daddr4, "E1", "E2"), ("v6", Field::Saddr6, Field::Daddr6, "E3", "E4")];
+    for (suffix, saddr, daddr, out, back) in families {
+        let (allow, links) = (format!("allow_{suffix}"), format!("allow_links_{suffix}"));
+        if !table.has(&allow) {
+            continue;
+        }
+        let rule = RuleBuilder::inet()
+            .within(&[Field::Iif, saddr, daddr, Field::L4Proto, Field::Dport], &allow)
+            .within(&[Field::Oif, daddr], &links)
+            .counted()
+            .accept();
+        table.push(CHAIN_FORWARD, rule.rule(out, "exceptions of the allow entries", origins.clone()));
+        let rule = RuleBuilder::inet()
+            .answer()
+            .within(&[Field::Oif, daddr, saddr, Field::L4Proto, Field::Sport], &allow)
+            .within(&[Field::Iif, saddr], &links)
+            .counted()
+            .accept();
+        table.push(CHAIN_FORWARD, rule.rule(back, "answers to exceptions", origins.clone()));
+    }
+}
+
+/// Unconditional drops for NICs that are guarded for everyone: by link, because a network may be
+/// routed behind the NIC that the file does not list; by prefix, because a route may change.
+fn guarded(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    let nics: Vec<_> = scene.nics_guarded(Guard::All).collect();
+    if nics.is_empty() {
+        return;
+    }
+    let names = scene.nic_names(nics.iter().copied());
+    let origins = scene.nic_entries(nics);
+    for (id, field, what) in
+        [("F3", Field::Oif, "nothing is forwarded to"), ("F4", Field::Iif, "nothing is forwarded from")]
+    {
+        let rule = RuleBuilder::inet().within(&[field], "guarded_links").drop();
+        table.push(CHAIN_FORWARD, rule.rule(id, &format!("{what} {names}"), origins.clone()));
+    }
+    let what = format!("whatever the route, nothing is forwarded to {names}");
+    table.drop_per_family(
+        CHAIN_FORWARD,
+        ["F5", "F6"],
+        "guarded",
+        [Field::Daddr4, Field::Daddr6],
+        &what,
+        &origins,
+    );
+    let what = format!("whatever the link, nothing is forwarded from {names}");
+    table.drop_per_family(
+        CHAIN_FORWARD,
+        ["F7", "F8"],
+        "guarded",
+        [Field::Saddr4, Field::Saddr6],
+        &what,
+        &origins,
+    );
+}
+
+/// Into the chain of the network that a packet comes from, else of the one that it goes to.
+fn dispatch(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    let origin = vec![scene.intent.topology.isolation.entry];
+    let maps = [
+        ("F9", Field::Iif, "from_network".to_owned(), "what networks send goes to their allowlist"),
+        ("F10", Field::Iif, prefixes_of("from_network"), "the same for names with a wildcard"),
+        ("F11", Field::Oif, "to_network".to_owned(), "what others send to networks"),
+        ("F12", Field::Oif, prefixes_of("to_network"), "the same for names with a wildcard"),
+    ];
+    for (id, field, map, what) in maps {
+        if table.has(&map) {
+            table
+                .push(CHAIN_FORWARD, RuleBuilder::inet().vmap(&[field], &map).rule(id, what, origin.clone()));
+        }
+    }
+}
+
+/// Between NICs, and between NICs and links that the file does not know.
+fn nics(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    let pair = [Field::Iif, Field::Oif];
+    let origin = vec![scene.intent.topology.isolation.entry];
+    if table.has(MAP_PAIRS) {
+        let rule = RuleBuilder::inet().vmap(&pair, MAP_PAIRS);
+        table.push(CHAIN_FORWARD, rule.rule("F13", "nics that may reach each other", origin.clone()));
+    }
+    if table.has("nic_links") {
+        let rule = RuleBuilder::inet().within(&[Field::Iif], "nic_links").within(&[Field::Oif], "nic_links");
+        let what = "this host routes between no other nics";
+        table.push(CHAIN_FORWARD, rule.drop().rule("F14", what, origin));
+    }
+    let restricted: Vec<_> = scene.nics_guarded(Guard::Some).collect();
+    if restricted.is_empty() || !table.has("restricted_links") {
+        return;
+    }
+    let names = scene.nic_names(restricted.iter().copied());
+    let origins = scene.nic_entries(restricted);
+    for (id, field, what) in [("F15", Field::Oif, "to"), ("F16", Field::Iif, "from")] {
+        let rule = RuleBuilder::inet().within(&[field], "restricted_links").drop();
+        let what = format!("no link that the file does not know: {what} {names}");
+        table.push(CHAIN_FORWARD, rule.rule(id, &what, origins.clone()));
+    }
+    let what = format!("nor by another route: to {names}");
+    table.drop_per_family(
+        CHAIN_FORWARD,
+        ["F17", "F18"],
+        "restricted",
+        [Field::Daddr4, Field::Daddr6],
+        &what,
+        &origins,
+    );
+    let what = format!("nor by another route: from {names}");
+    table.drop_per_family(
+        CHAIN_FORWARD,
+        ["F19", "F20"],
+        "restricted",
+        [Field::Saddr4, Field::Saddr6],
+        &what,
+        &origins,
+    );
+}
+
+/// The allowlist of what networks of a class may send.
+fn from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBuilder) {
+    let chain = from_chain(class);
+    let names = scene.network_names(class.networks);
+    let origins = scene.network_entries(class.networks);
+    let closed: Vec<_> = scene.closed_to(class).collect();
+    let what = format!("{names} may not reach {}", scene.nic_names(closed.iter().copied()));
+    let mut closed_origins = scene.nic_entries(closed);
+    closed_origins.extend(&origins);
+    table.drop_per_family(
+        &chain,
+        ["N1", "N2"],
+        &format!("closed_{}", class.name),
+        [Field::Daddr4, Field::Daddr6],
+        &what,
+        &closed_origins,
+    );
+    if scene.has_overlays() {
+        let rule = RuleBuilder::inet().within(&[Field::UdpDport], "overlay_ports").drop();
+        let what = "no container speaks the encapsulation of an overlay";
+        table.push(&chain, rule.rule("N3", what, origins.clone()));
+    }
+    let links = links_set(class);
+    if table.has(&links) {
+        let rule = RuleBuilder::inet().within(&[Field::Oif], &links).accept();
+        let what = format!("{names} may reach {}", scene.nic_names(class.nics.iter().copied()));
+        table.push(&chain, rule.rule("N4", &what, origins.clone()));
+    }
+    pairs(table, &chain, ["N5", "N6"], &origins);
+    if table.has(&prefixes_of("network")) {
+        let set = prefixes_of("network");
+        let rule = RuleBuilder::inet().within(&[Field::Iif], &set).within(&[Field::Oif], &set);
+        let what = "within one bridge of a wildcard";
+        table.push(&chain, rule.verdict(goto(CHAIN_SAME_BRIDGE)).rule("N7", what, origins.clone()));
+    }
+    let what = format!("nothing else from {names}");
+    table.push(&chain, RuleBuilder::inet().drop().rule("N8", &what, origins));
+}
+
+fn pairs(table: &mut TableBuilder, chain: &str, ids: [&str; 2], origins: &[crate::topology::EntryId]) {
+    let maps = [MAP_PAIRS.to_owned(), prefixes_of(MAP_PAIRS)];
+    for (id, map) in ids.into_iter().zip(maps) {
+        if table.has(&map) {
+            let rule = RuleBuilder::inet().vmap(&[Field::Iif, Field::Oif], &map);
+            table.push(chain, rule.rule(id, "pairs of links with a verdict of their own", origins.to_vec()));
+        }
+    }
+}
+
+/// What may come to networks of a class from NICs, and from links that the file does not know.
+fn to_class(scene: &Scene<'_, '_>, class: &Class<'_>, inbound: Inbound, table: &mut TableBuilder) {
+    let topology = scene.intent.topology;
+    let members: Vec<usize> =
+        class.networks.iter().copied().filter(|net| topology.networks[*net].inbound == inbound).collect();
+    if members.is_empty() {
+        return;
+    }
+    let chain = to_chain(class, inbound);
+    let names = scene.network_names(&members);
+    let origins = scene.network_entries(&members);
+    let closed: Vec<_> = scene.closed_to(class).collect();
+    let what = format!("{} may not reach {names}", scene.nic_names(closed.iter().copied()));
+    let mut closed_origins = scene.nic_entries(closed);
+    closed_origins.extend(&origins);
+    table.drop_per_family(
+        &chain,
+        ["T1", "T2"],
+        &format!("closed_{}", class.name),
+        [Field::Saddr4, Field::Saddr6],
+        &what,
+        &closed_origins,
+    );
+    let links = links_set(class);
+    if table.has(&links) {
+        let from_reachable = || RuleBuilder::inet().within(&[Field::Iif], &links);
+        let rule = from_reachable().answer().accept();
+        table.push(&chain, rule.rule("T3", &format!("answers to {names}"), origins.clone()));
+        match inbound {
+            Inbound::None => {}
+            Inbound::Published => {
+                let what = format!("what was published of {names}");
+                let rule = from_reachable().published().accept();
+                table.push(&chain, rule.rule("T4", &what, origins.clone()));
+            }
+            Inbound::Routed => {
+                let what = format!(
+                    "{names} are routed: connections from {}",
+                    scene.nic_names(class.nics.iter().copied())
+                );
+                table.push(&chain, from_reachable().accept().rule("T5", &what, origins.clone()));
+            }
+        }
+    }
+    pairs(table, &chain, ["T6", "T7"], &origins);
+    let what = format!("nothing else to {names}");
+    table.push(&chain, RuleBuilder::inet().drop().rule("T8", &what, origins));
+}
+
+/// Packets between two links that the same wildcards match. They are within one bridge when the route
+/// to the destination leads back to where the packet came from, or when the destination is one that no
+/// router forwards.
+fn same_bridge(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    if !table.has(&prefixes_of("network")) {
+        return;
+    }
+    let topology = scene.intent.topology;
+    let networks: Vec<_> =
+        (0..topology.networks.len()).filter(|net| topology.networks[*net].name.is_prefix()).collect();
+    let origins = scene.network_entries(&networks);
+    let entry = scene.intent.topology.isolation.entry;
+    for net in ["224.0.0.0/24", "255.255.255.255/32", "ff02::/16", "fe80::/10"] {
+        if let Ok(net) = net.parse() {
+            table.add_subnet("link_scope", net, entry);
+        }
+    }
+    let rules = [
+        ("S1", RuleBuilder::inet().stays_on_link().accept(), "the route stays on the bridge"),
+        ("S2", RuleBuilder::inet().within(&[Field::Daddr4], "link_scope_v4").accept(), "never routed, IPv4"),
+        ("S3", RuleBuilder::inet().within(&[Field::Daddr6], "link_scope_v6").accept(), "never routed, IPv6"),
+        ("S4", RuleBuilder::inet().drop(), "two bridges of a wildcard do not reach each other"),
+    ];
+    for (id, rule, what) in rules {
+        table.push(CHAIN_SAME_BRIDGE, rule.rule(id, what, origins.clone()));
+    }
+}
+
+/// Where a pair may only answer.
+fn answers(table: &mut TableBuilder) {
+    let used = |map: &str| table.uses_chain(map, CHAIN_ANSWERS);
+    if !used(MAP_PAIRS) && !used(&prefixes_of(MAP_PAIRS)) {
+        return;
+    }
+    table.push(CHAIN_ANSWERS, RuleBuilder::inet().answer().accept().rule("R1", "answers pass", Vec::new()));
+    table.push(CHAIN_ANSWERS, RuleBuilder::inet().drop().rule("R2", "reach is one way", Vec::new()));
+}

@@ -1,0 +1,211 @@
+//! The `nftables` approach: masquerade and drop in tables of our own.
+//!
+//! The number of rules depends on the roles in the file and never on how many bridges or subnets it
+//! has: those are elements of sets and maps. `docs/security.md` has a line for every rule id used here.
+
+mod flat;
+mod forward;
+mod input;
+mod nat;
+mod table;
+
+use std::collections::BTreeSet;
+
+use self::table::TableBuilder;
+use super::{Desired, forwarding};
+use crate::intent::{Guard, Intent, IpFamily};
+use crate::ruleset::{ChainKind, FieldType, Hook, Priority, Ruleset, SetData};
+use crate::topology::{ApproachName, EntryId, NetworkKind};
+
+/// What this approach cannot stop (the residuals that were measured).
+const NOT_COVERED: [&str; 6] = [
+    "macvlan or ipvlan on a guarded NIC",
+    "containers on the host network, and programs on the host that relay",
+    "tc redirects and eBPF programs below netfilter",
+    "flowtables that carry established flows past the forward hook",
+    "`nft flush ruleset` by others",
+    "what ARP and the TTL give away",
+];
+
+/// Desired state of the `nftables` approach.
+pub(super) fn desired(intent: &Intent<'_>) -> Desired {
+    Desired {
+        approach: ApproachName::Nftables,
+        ruleset: ruleset(intent),
+        sysctls: forwarding(intent),
+        not_covered: NOT_COVERED.to_vec(),
+    }
+}
+
+/// The name of the chain that all forwarded packets enter, in either table.
+pub const CHAIN_FORWARD: &str = "forward";
+
+/// The tables of an intent.
+pub fn ruleset(intent: &Intent<'_>) -> Ruleset {
+    let scene = Scene::new(intent);
+    let mut table = TableBuilder::inet();
+    common_sets(&scene, &mut table);
+    table.base_chain(CHAIN_FORWARD, ChainKind::Filter, Hook::Forward, Priority::FILTER - 10);
+    table.base_chain("input", ChainKind::Filter, Hook::Input, Priority::FILTER - 10);
+    forward::fill(&scene, &mut table);
+    input::fill(&scene, &mut table);
+    nat::fill(&scene, &mut table);
+
+    let mut ruleset = Ruleset::new();
+    let table = table.finish();
+    ruleset.insert(table.family, table);
+    if let Some(table) = flat::table(&scene) {
+        ruleset.insert(table.family, table);
+    }
+    ruleset
+}
+
+/// Networks with the same reachable NICs, and what the rules call them.
+struct Class<'i> {
+    /// `service`, `service.storage` or `nothing`: the roles of the reachable NICs.
+    name: String,
+    nics: &'i BTreeSet<usize>,
+    networks: &'i [usize],
+}
+
+/// The intent with the names that several parts of the rule set share.
+struct Scene<'i, 't> {
+    intent: &'i Intent<'t>,
+    classes: Vec<Class<'i>>,
+}
+
+impl<'i, 't> Scene<'i, 't> {
+    fn new(intent: &'i Intent<'t>) -> Self {
+        let classes = intent
+            .classes
+            .iter()
+            .map(|(nics, networks)| Class { name: class_name(intent, nics), nics, networks })
+            .collect();
+        Self { intent, classes }
+    }
+
+    /// NICs guarded like that.
+    fn nics_guarded(&self, guard: Guard) -> impl Iterator<Item = usize> {
+        self.intent.guards.iter().enumerate().filter(move |(_, g)| **g == guard).map(|(nic, _)| nic)
+    }
+
+    /// NICs that are closed to a class by prefix as well as by link, though not to everyone.
+    fn closed_to<'a>(&'a self, class: &'a Class<'_>) -> impl Iterator<Item = usize> + 'a {
+        (0..self.intent.guards.len()).filter(|nic| {
+            self.intent.guards[*nic] != Guard::All
+                && !class.nics.contains(nic)
+                && !class.networks.iter().any(|net| self.intent.nic_reach[*nic].networks.contains(net))
+        })
+    }
+
+    /// "eth1 (storage), eth2 (management)": what a comment calls NICs.
+    fn nic_names(&self, nics: impl IntoIterator<Item = usize>) -> String {
+        let nics = nics.into_iter().map(|nic| &self.intent.topology.nics[nic]);
+        let names: Vec<_> = nics.map(|nic| format!("nic {} ({})", nic.name, nic.role)).collect();
+        names.join(", ")
+    }
+
+    /// "bridge docker0, overlay vxlan0": what a comment calls networks. Stays as it is when a network
+    /// is added behind the third, so that adding one to many rewrites no rule.
+    fn network_names(&self, networks: &[usize]) -> String {
+        const NAMED: usize = 3;
+        let names: Vec<_> = networks
+            .iter()
+            .take(NAMED)
+            .map(|net| self.intent.topology.entry(self.intent.topology.networks[*net].entry).to_string())
+            .collect();
+        let more = if networks.len() > NAMED { " and more" } else { "" };
+        format!("{}{more}", names.join(", "))
+    }
+
+    fn nic_entries(&self, nics: impl IntoIterator<Item = usize>) -> Vec<EntryId> {
+        nics.into_iter().map(|nic| self.intent.topology.nics[nic].entry).collect()
+    }
+
+    /// The entries behind a rule for a class: at most a few, for the reader.
+    fn network_entries(&self, networks: &[usize]) -> Vec<EntryId> {
+        networks.iter().take(3).map(|net| self.intent.topology.networks[*net].entry).collect()
+    }
+
+    fn has_overlays(&self) -> bool {
+        self.intent.topology.networks.iter().any(|net| matches!(net.kind, NetworkKind::Overlay { .. }))
+    }
+}
+
+/// The roles of a class, as part of the name of a chain or set. Roles hold no dot.
+fn class_name(intent: &Intent<'_>, nics: &BTreeSet<usize>) -> String {
+    /// Leaves room for the longest prefix and suffix within what `nft list` shows on one line.
+    const LONGEST: usize = 96;
+    let roles: BTreeSet<&str> = nics.iter().map(|nic| intent.topology.nics[*nic].role.0.as_str()).collect();
+    let name = roles.iter().copied().collect::<Vec<_>>().join(".");
+    if name.is_empty() {
+        return "nothing".to_owned();
+    }
+    if name.len() <= LONGEST {
+        return name;
+    }
+    // FNV-1a: stable across builds, which std's hasher does not promise.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{}..{hash:016x}", &name[..LONGEST])
+}
+
+/// Sets that more than one chain uses.
+fn common_sets(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    let topology = scene.intent.topology;
+    for (index, nic) in topology.nics.iter().enumerate() {
+        let guard = scene.intent.guards[index];
+        for link in scene.intent.links_of(index) {
+            table.add_link("nic_links", link, nic.entry);
+            match guard {
+                Guard::All => table.add_link("guarded_links", link, nic.entry),
+                Guard::Some => table.add_link("restricted_links", link, nic.entry),
+                Guard::None => {}
+            }
+        }
+        let nets = match guard {
+            Guard::All => "guarded",
+            Guard::Some => "restricted",
+            Guard::None => continue,
+        };
+        for subnet in &nic.subnets {
+            table.add_subnet(nets, *subnet, nic.entry);
+        }
+    }
+
+    for network in &topology.networks {
+        if network.name.is_prefix() {
+            table.add_name("network", &network.name, SetData::None, None, network.entry);
+        }
+        if let NetworkKind::Overlay { underlay, port, .. } = &network.kind {
+            table.add_value(
+                "overlay_ports",
+                &[FieldType::InetService],
+                &[&port.to_be_bytes()],
+                network.entry,
+            );
+            let nic = topology.nics.iter().position(|nic| nic.name == *underlay);
+            for link in nic.into_iter().flat_map(|nic| scene.intent.links_of(nic)) {
+                table.add_value(
+                    "overlay_underlays",
+                    &[FieldType::IfName, FieldType::InetService],
+                    &[&crate::ruleset::padded_name(link), &port.to_be_bytes()],
+                    network.entry,
+                );
+            }
+        }
+    }
+
+    for allow in &topology.allows {
+        table.add_exception(allow);
+    }
+}
+
+/// The suffix of a set that holds addresses of a family.
+const fn suffix(family: IpFamily) -> &'static str {
+    match family {
+        IpFamily::V4 => "v4",
+        IpFamily::V6 => "v6",
+    }
+}
