@@ -5,6 +5,7 @@
 //! `docs/architecture.md` has the map.
 
 pub mod approach;
+pub mod diff;
 pub mod intent;
 pub mod render;
 pub mod ruleset;
