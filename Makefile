@@ -1,0 +1,76 @@
+# isoplan. `make` alone lists what there is. Without make: README.md has the same steps by hand.
+
+SHELL := /bin/sh
+CARGO ?= cargo
+# nft and ip live in sbin, which is not on every user's path.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build check docs install-deps demo-deps
+
+help:
+	@echo 'make demo          see the main job in throw-away network namespaces; root not needed'
+	@echo 'make test          run every test'
+	@echo 'make build         build target/release/isoplan'
+	@echo 'make check         formatting and lints'
+	@echo 'make docs          build the documentation of the code'
+	@echo 'make install-deps  install the Debian packages that these need, where missing'
+
+demo: demo-deps
+	$(CARGO) build --release --locked --bin isoplan --example demo
+	@$(CARGO) run --release --locked --quiet --example demo
+
+test: install-deps
+	$(CARGO) test --locked
+
+build: demo-deps
+	$(CARGO) build --release --locked --bin isoplan
+
+check: install-deps
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+docs: demo-deps
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+install-deps: NEEDS_IPTABLES = yes
+install-deps demo-deps:
+	@$(INSTALL)
+
+# Collects in $$missing the packages of what is not there, and installs those. The package lists are
+# fetched only when the packages cannot be found without.
+define INSTALL
+set -eu; \
+if ! command -v $(CARGO) >/dev/null; then \
+	echo 'error: there is no cargo on the path; install a Rust toolchain, 1.88 or newer' >&2; exit 1; \
+fi; \
+missing=; \
+has() { command -v "$$1" >/dev/null 2>&1; }; \
+links() { has cc && echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null; }; \
+links || missing="$$missing gcc libc6-dev"; \
+has pkg-config || missing="$$missing pkg-config"; \
+for lib in libmnl libnftnl; do \
+	pkg-config --exists "$$lib" 2>/dev/null || missing="$$missing $$lib-dev"; \
+done; \
+has nft || missing="$$missing nftables"; \
+has ip || missing="$$missing iproute2"; \
+has unshare || missing="$$missing util-linux"; \
+[ -z '$(NEEDS_IPTABLES)' ] || has iptables-restore || missing="$$missing iptables"; \
+[ -n "$$missing" ] || exit 0; \
+if ! has apt-get; then \
+	echo "error: missing here, by the names of Debian's packages:$$missing" >&2; \
+	echo 'hint: install them with the package manager of this system, then run make again' >&2; exit 1; \
+fi; \
+as_root=; \
+if [ "$$(id -u)" != 0 ]; then \
+	if ! has sudo; then \
+		echo "error: missing here:$$missing" >&2; \
+		echo "hint: as root: apt-get update && apt-get install$$missing" >&2; exit 1; \
+	fi; \
+	as_root=sudo; \
+fi; \
+echo "Installing:$$missing"; \
+apt() { $$as_root env DEBIAN_FRONTEND=noninteractive apt-get "$$@"; }; \
+fetch() { apt install -qq -y --no-install-recommends $$missing; }; \
+fetch >/dev/null 2>&1 || { apt update -qq && fetch; }
+endef
