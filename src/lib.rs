@@ -7,6 +7,7 @@
 pub mod approach;
 pub mod diff;
 pub mod intent;
+pub mod netlink;
 pub mod render;
 pub mod ruleset;
 pub mod topology;

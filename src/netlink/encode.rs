@@ -1,0 +1,408 @@
+//! Steps to one batch of netlink messages.
+
+use super::attr::{self, Writer};
+use super::encode_set;
+use super::error::Unencodable;
+use super::ffi::{self, Header};
+use super::socket::header;
+use super::wire::{self, msg, nfta, udata, verdict};
+use crate::ruleset::{
+    BaseChain, CmpOp, CtDirection, CtKey, ElementKey, Expr, ExthdrProtocol, Family, FibResult, LookupTarget,
+    MetaKey, Op, PayloadBase, Policy, Reg, Rule, TABLE_NAME, Verdict,
+};
+
+/// The sequence number of `NFNL_MSG_BATCH_BEGIN`; each message of a batch has the next one.
+const BEGIN_SEQ: u32 = 1;
+
+/// One batch, ready to be sent: the kernel carries out all of it or nothing.
+///
+/// It knows which message came from which step, and which byte from which element, so that an error of the
+/// kernel can name them.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    bytes: Vec<u8>,
+    messages: Vec<Sent>,
+    unencodable: Option<(usize, Unencodable)>,
+}
+
+/// A message of a batch, batch begin and end excluded.
+#[derive(Debug, Clone)]
+struct Sent {
+    op: usize,
+    /// Where each element starts within the message.
+    elements: Vec<(usize, ElementKey)>,
+}
+
+/// Puts steps into one batch, in their order.
+///
+/// With a generation, the kernel refuses the batch when the rule set has another one by then. A step that
+/// does not fit into a message makes [`super::Nftables::commit`] refuse the whole batch, before anything is sent.
+pub fn encode(ops: &[Op], generation: Option<u32>) -> Transaction {
+    let mut encoder = Encoder {
+        transaction: Transaction { bytes: Vec::new(), messages: Vec::new(), unencodable: None },
+        op: 0,
+        last: 0,
+        next_set_id: 1,
+    };
+    encoder.begin(generation);
+    for (index, op) in ops.iter().enumerate() {
+        encoder.op = index;
+        if let Err(reason) = encoder.op(op) {
+            encoder.transaction.unencodable = Some((index, reason));
+            return encoder.transaction;
+        }
+    }
+    encoder.end();
+    encoder.transaction
+}
+
+impl Transaction {
+    /// Length of the batch.
+    pub const fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it has no steps.
+    pub const fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Index of the step that the message with that sequence number came from; `None` for the messages
+    /// that begin and end the batch, and for all others.
+    pub fn ops_of(&self, seq: u32) -> Option<usize> {
+        Some(self.sent(seq)?.op)
+    }
+
+    /// The element that holds that byte of the message with that sequence number.
+    pub(super) fn element_at(&self, seq: u32, offset: usize) -> Option<&ElementKey> {
+        let elements = &self.sent(seq)?.elements;
+        let behind = elements.partition_point(|(start, _)| *start <= offset);
+        elements.get(behind.checked_sub(1)?).map(|(_, key)| key)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) const fn unencodable(&self) -> Option<(usize, Unencodable)> {
+        self.unencodable
+    }
+
+    /// Whether a message of the batch, begin and end included, has that sequence number.
+    pub(super) fn contains(&self, seq: u32) -> bool {
+        seq.checked_sub(BEGIN_SEQ).is_some_and(|index| index as usize <= self.messages.len() + 1)
+    }
+
+    /// The sequence number of the message whose acknowledgement means that the batch was carried out.
+    ///
+    /// It is the last step's. The end of the batch would be the natural one, but kernels before 6.10 do
+    /// not acknowledge it. Acknowledgements are sent after the commit, and after any error.
+    pub(super) fn acknowledged_seq(&self) -> u32 {
+        BEGIN_SEQ + self.messages.len() as u32
+    }
+
+    fn sent(&self, seq: u32) -> Option<&Sent> {
+        self.messages.get(seq.checked_sub(BEGIN_SEQ + 1)? as usize)
+    }
+}
+
+/// Builds a [`Transaction`].
+struct Encoder {
+    transaction: Transaction,
+    /// Index of the step being encoded.
+    op: usize,
+    /// Where the last message starts.
+    last: usize,
+    next_set_id: u32,
+}
+
+impl Encoder {
+    fn begin(&mut self, generation: Option<u32>) {
+        let mut attributes = Writer::default();
+        if let Some(generation) = generation {
+            attributes.put(wire::NFNL_BATCH_GENID, &generation.to_be_bytes());
+        }
+        self.batch(wire::NFNL_MSG_BATCH_BEGIN, BEGIN_SEQ, &attributes.finish().unwrap_or_default());
+    }
+
+    fn end(&mut self) {
+        if !self.transaction.messages.is_empty() {
+            // The header is in host byte order; see `acknowledged_seq`.
+            let flags = &mut self.transaction.bytes[self.last + 6..self.last + 8];
+            let acknowledged = u16::from_ne_bytes([flags[0], flags[1]]) | wire::NLM_F_ACK;
+            flags.copy_from_slice(&acknowledged.to_ne_bytes());
+        }
+        let seq = BEGIN_SEQ + 1 + self.transaction.messages.len() as u32;
+        self.batch(wire::NFNL_MSG_BATCH_END, seq, &[]);
+    }
+
+    /// A message that begins or ends the batch; its `res_id` names the subsystem.
+    fn batch(&mut self, kind: u16, seq: u32, attributes: &[u8]) {
+        let len = wire::NLMSG_HDRLEN + wire::NFGENMSG_LEN + attributes.len();
+        let bytes = &mut self.transaction.bytes;
+        bytes.extend_from_slice(&header(kind, wire::NLM_F_REQUEST, seq, len));
+        bytes.extend_from_slice(&[0, 0]);
+        bytes.extend_from_slice(&wire::NFNL_SUBSYS_NFTABLES.to_be_bytes());
+        bytes.extend_from_slice(attributes);
+    }
+
+    /// The header of the next message.
+    fn header(&self, kind: u16, family: Family, flags: u16) -> Header {
+        let seq = BEGIN_SEQ + 1 + self.transaction.messages.len() as u32;
+        Header { kind, family: family.number(), flags, seq }
+    }
+
+    fn push(&mut self, message: &[u8], elements: Vec<(usize, ElementKey)>) {
+        self.last = self.transaction.bytes.len();
+        self.transaction.bytes.extend_from_slice(message);
+        self.transaction.messages.push(Sent { op: self.op, elements });
+    }
+
+    fn op(&mut self, op: &Op) -> Result<(), Unencodable> {
+        let message = match op {
+            Op::AddTable { family } => {
+                ffi::Table::new(TABLE_NAME)?.message(self.header(msg::NEWTABLE, *family, wire::NLM_F_CREATE))
+            }
+            Op::DeleteTable { family } => {
+                ffi::Table::new(TABLE_NAME)?.message(self.header(msg::DELTABLE, *family, 0))
+            }
+            Op::AddSet { family, set } => {
+                let id = self.next_set_id;
+                self.next_set_id += 1;
+                let flags = wire::NLM_F_CREATE | wire::NLM_F_EXCL;
+                encode_set::definition(set, id)?.message(self.header(msg::NEWSET, *family, flags))
+            }
+            Op::DeleteSet { family, set } => {
+                ffi::Set::new(TABLE_NAME, set)?.message(self.header(msg::DELSET, *family, 0))
+            }
+            Op::AddChain { family, chain, base } => {
+                let header = self.header(msg::NEWCHAIN, *family, wire::NLM_F_CREATE);
+                chain_object(chain, base.as_ref())?.message(header)
+            }
+            Op::DeleteChain { family, chain } => {
+                // Without NONREC the kernel deletes the rules in it as well.
+                let header = self.header(msg::DELCHAIN, *family, wire::NLM_F_NONREC);
+                ffi::Chain::new(TABLE_NAME, chain)?.message(header)
+            }
+            Op::AddElements { family, set, elements } => {
+                let flags = wire::NLM_F_CREATE | wire::NLM_F_EXCL;
+                return self.elements(
+                    msg::NEWSETELEM,
+                    *family,
+                    flags,
+                    encode_set::chunks(set, elements, true),
+                );
+            }
+            Op::DeleteElements { family, set, elements } => {
+                return self.elements(msg::DELSETELEM, *family, 0, encode_set::chunks(set, elements, false));
+            }
+            Op::AddRule { family, chain, rule, before: None } => {
+                let flags = wire::NLM_F_CREATE | wire::NLM_F_APPEND;
+                rule_message(self.header(msg::NEWRULE, *family, flags), chain, rule, |_| {})?
+            }
+            Op::AddRule { family, chain, rule, before: Some(handle) } => {
+                // Without APPEND the kernel puts it before the rule at that position.
+                let header = self.header(msg::NEWRULE, *family, wire::NLM_F_CREATE);
+                rule_message(header, chain, rule, |object| object.position(*handle))?
+            }
+            Op::ReplaceRule { family, chain, handle, rule } => {
+                let header = self.header(msg::NEWRULE, *family, wire::NLM_F_REPLACE);
+                rule_message(header, chain, rule, |object| object.handle(*handle))?
+            }
+            Op::DeleteRule { family, chain, handle } => {
+                let mut object = ffi::Rule::new(TABLE_NAME, chain)?;
+                object.handle(*handle);
+                object.message(self.header(msg::DELRULE, *family, 0))
+            }
+        };
+        self.push(&message, Vec::new());
+        Ok(())
+    }
+
+    fn elements(
+        &mut self,
+        kind: u16,
+        family: Family,
+        flags: u16,
+        chunks: impl Iterator<Item = Result<encode_set::Chunk, Unencodable>>,
+    ) -> Result<(), Unencodable> {
+        for chunk in chunks {
+            let (message, elements) = chunk?.message(self.header(kind, family, flags));
+            self.push(&message, elements);
+        }
+        Ok(())
+    }
+}
+
+fn chain_object(chain: &str, base: Option<&BaseChain>) -> Result<ffi::Chain, Unencodable> {
+    let mut object = ffi::Chain::new(TABLE_NAME, chain)?;
+    if let Some(base) = base {
+        let policy = match base.policy {
+            Policy::Drop => 0,
+            Policy::Accept => 1,
+        };
+        object.base(base.kind.as_str(), base.hook.number(), base.priority.0, policy)?;
+        if let Some(device) = &base.device {
+            object.device(device)?;
+        }
+    }
+    Ok(object)
+}
+
+/// A message with a rule; `place` says where it goes.
+fn rule_message(
+    header: Header,
+    chain: &str,
+    rule: &Rule,
+    place: impl FnOnce(&mut ffi::Rule),
+) -> Result<Vec<u8>, Unencodable> {
+    let mut object = ffi::Rule::new(TABLE_NAME, chain)?;
+    place(&mut object);
+    if !rule.comment.is_empty() {
+        object.userdata(&comment(&rule.comment)?)?;
+    }
+    if rule.exprs.iter().any(|expr| matches!(expr, Expr::Unknown { .. })) {
+        return with_unknown(header, &object, &rule.exprs);
+    }
+    for expr in &rule.exprs {
+        object.push(expression(expr)?)?;
+    }
+    Ok(object.message(header))
+}
+
+/// User data of a rule that nft shows as its comment.
+fn comment(text: &str) -> Result<Vec<u8>, Unencodable> {
+    /// 256 bytes of user data, without type, length and NUL.
+    const MAX: usize = 253;
+    if text.contains('\0') {
+        return Err(Unencodable::Nul);
+    }
+    let len = u8::try_from(text.len() + 1).ok().filter(|len| usize::from(*len) <= MAX + 1);
+    let len = len.ok_or(Unencodable::TooLong { what: "a comment", max: MAX })?;
+    let mut userdata = vec![udata::RULE_COMMENT, len];
+    userdata.extend_from_slice(text.as_bytes());
+    userdata.push(0);
+    Ok(userdata)
+}
+
+/// A message with a rule of which libnftnl cannot build every expression: those as the bytes they came in.
+fn with_unknown(header: Header, object: &ffi::Rule, exprs: &[Expr]) -> Result<Vec<u8>, Unencodable> {
+    let mut list = Writer::default();
+    for expr in exprs {
+        if let Expr::Unknown { name, data } = expr {
+            if name.contains('\0') {
+                return Err(Unencodable::Nul);
+            }
+            list.nest(nfta::LIST_ELEM, |element| {
+                element.put_str(nfta::EXPR_NAME, name);
+                element.nest(nfta::EXPR_DATA, |inner| inner.raw(data));
+            });
+        } else {
+            // libnftnl builds whole rules only: one of this expression alone, to take it out of.
+            let mut single = ffi::Rule::new(TABLE_NAME, "")?;
+            single.push(expression(expr)?)?;
+            let message = single.message(header);
+            let attributes = message.get(wire::NLMSG_HDRLEN + wire::NFGENMSG_LEN..).unwrap_or_default();
+            list.raw(attr::find(attributes, nfta::RULE_EXPRESSIONS).unwrap_or_default());
+        }
+    }
+    let too_long = Unencodable::TooLong { what: "a rule", max: usize::from(u16::MAX) };
+    let list = list.finish().ok_or(too_long)?;
+    let mut attributes = Writer::default();
+    attributes.nest(nfta::RULE_EXPRESSIONS, |nest| nest.raw(&list));
+    let attributes = attributes.finish().ok_or(too_long)?;
+    let mut message = object.message(header);
+    message.extend_from_slice(&attributes);
+    let len = message.len() as u32;
+    message[..4].copy_from_slice(&len.to_ne_bytes());
+    Ok(message)
+}
+
+/// A register by its number on the wire.
+const fn reg(reg: Reg) -> u32 {
+    wire::REG32_00 + reg.0 as u32
+}
+
+/// The code of a verdict, and the chain that goes with it.
+pub(super) fn verdict_parts(verdict: &Verdict) -> (i32, Option<&str>) {
+    match verdict {
+        Verdict::Accept => (verdict::ACCEPT, None),
+        Verdict::Drop => (verdict::DROP, None),
+        Verdict::Continue => (verdict::CONTINUE, None),
+        Verdict::Return => (verdict::RETURN, None),
+        Verdict::Jump(chain) => (verdict::JUMP, Some(chain)),
+        Verdict::Goto(chain) => (verdict::GOTO, Some(chain)),
+    }
+}
+
+fn expression(expr: &Expr) -> Result<ffi::Expr, Unencodable> {
+    match expr {
+        Expr::Meta { key, dreg } => ffi::Expr::meta(number_of(&MetaKey::NUMBERS, *key), reg(*dreg)),
+        Expr::Ct { key, direction, dreg } => {
+            let direction = direction.map(|direction| match direction {
+                CtDirection::Original => 0,
+                CtDirection::Reply => 1,
+            });
+            ffi::Expr::ct(number_of(&CtKey::NUMBERS, *key), direction, reg(*dreg))
+        }
+        Expr::Payload { base, offset, len, dreg } => {
+            let base = match base {
+                PayloadBase::Link => 0,
+                PayloadBase::Network => 1,
+                PayloadBase::Transport => 2,
+            };
+            ffi::Expr::payload(base, *offset, *len, reg(*dreg))
+        }
+        Expr::Exthdr { protocol, kind, offset, len, present, dreg } => {
+            let op = match protocol {
+                ExthdrProtocol::Ipv6 => 0,
+                ExthdrProtocol::Ipv4 => 2,
+            };
+            let flags = if *present { wire::EXTHDR_PRESENT } else { 0 };
+            ffi::Expr::exthdr(op, *kind, *offset, *len, flags, reg(*dreg))
+        }
+        Expr::Fib { flags, result, present, dreg } => {
+            let result = match result {
+                FibResult::Oif => 1,
+                FibResult::AddrType => 3,
+            };
+            let flags = flags | if *present { wire::FIB_PRESENT } else { 0 };
+            ffi::Expr::fib(flags, result, reg(*dreg))
+        }
+        Expr::Bitwise { sreg, dreg, mask, xor } => ffi::Expr::bitwise(reg(*sreg), reg(*dreg), mask, xor),
+        Expr::Cmp { op, sreg, data } => {
+            let op = match op {
+                CmpOp::Eq => 0,
+                CmpOp::Neq => 1,
+            };
+            ffi::Expr::cmp(op, reg(*sreg), data)
+        }
+        Expr::Lookup { set, sreg, target } => {
+            let (dreg, flags) = match target {
+                LookupTarget::Match => (None, 0),
+                LookupTarget::NoMatch => (None, wire::LOOKUP_INV),
+                LookupTarget::Verdict => (Some(wire::REG_VERDICT), 0),
+                LookupTarget::Reg(dreg) => (Some(reg(*dreg)), 0),
+            };
+            ffi::Expr::lookup(set, reg(*sreg), dreg, flags)
+        }
+        Expr::Counter { counts } => ffi::Expr::counter(counts.0.0, counts.0.1),
+        Expr::Verdict(verdict) => {
+            let (code, chain) = verdict_parts(verdict);
+            ffi::Expr::verdict(wire::REG_VERDICT, code, chain)
+        }
+        Expr::Masquerade => ffi::Expr::masquerade(),
+        Expr::Snat { nfproto, address } => {
+            /// `NFT_NAT_SNAT`.
+            const SNAT: u32 = 0;
+            ffi::Expr::nat(SNAT, u32::from(*nfproto), reg(*address))
+        }
+        // `with_unknown` writes those.
+        Expr::Unknown { .. } => Err(Unencodable::ForeignType),
+    }
+}
+
+/// The number of a key in the table of its type, which has them all.
+fn number_of<T: PartialEq>(numbers: &[(T, u32)], key: T) -> u32 {
+    numbers.iter().find(|(known, _)| *known == key).map_or(u32::MAX, |(_, number)| *number)
+}

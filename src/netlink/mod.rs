@@ -1,0 +1,41 @@
+//! nf_tables over netlink: the rule set read into [`crate::ruleset`] values, and transactions written.
+//!
+//! ```text
+//! Op --encode--> Transaction --Nftables::commit--> kernel --Nftables::read_tables--> Snapshot
+//! ```
+//!
+//! Messages to the kernel are built with libnftnl's objects, behind the one fence of unsafe code that the
+//! crate has (`ffi`). What the kernel answers is taken apart in safe code of our own (`attr`, `decode*`),
+//! because libnftnl refuses a whole rule that holds one expression which it does not know, and isoplan
+//! must keep and report such a rule.
+//!
+//! What a caller can rely on:
+//! - a transaction is one batch in one `sendmsg`: the kernel carries out all of it or nothing;
+//! - with a generation it is carried out only while the rule set is still what was read;
+//! - a [`Snapshot`] is of one generation, and has every element of every set;
+//! - nothing that the kernel says makes this module panic, and nothing in a table is dropped for being
+//!   unknown.
+
+mod attr;
+mod decode;
+mod decode_expr;
+mod decode_set;
+mod encode;
+mod encode_set;
+mod error;
+#[expect(unsafe_code, reason = "libnftnl objects and socket options; the crate's only unsafe code")]
+mod ffi;
+mod read;
+mod socket;
+mod wire;
+
+#[cfg(test)]
+mod test_ns;
+#[cfg(test)]
+mod tests;
+
+pub use encode::{Transaction, encode};
+pub use error::{CommitError, Error, Unencodable};
+pub use ffi::netns_cookie;
+pub use read::Snapshot;
+pub use socket::Nftables;
