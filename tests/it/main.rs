@@ -6,6 +6,54 @@
 #[allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 mod lab;
 
+/// What packets show: what is closed after an apply, and what goes on working.
+mod packets;
+/// What the sysctl approach stops and what it does not.
+mod sysctl_approach;
+
+use lab::{HostSpec, Lab, Outcome, Program, probe::Probe};
+
 /// The program under test.
-#[expect(dead_code, reason = "the modules that run it are on their way")]
 const ISOPLAN: &str = env!("CARGO_BIN_EXE_isoplan");
+
+/// A lab, and isoplan with the topology file of that lab.
+fn start(spec: HostSpec) -> (Lab, Program) {
+    let program = Program::new(ISOPLAN).expect("make a directory for the program");
+    program.write("topology.toml", &spec.topology()).expect("write the topology");
+    (Lab::start(spec).expect("build the lab"), program)
+}
+
+/// Sends every probe and says, all at once, which had another outcome than they should.
+#[track_caller]
+fn check(when: &str, probes: &[Probe<'_>], is_right: impl Fn(&Outcome) -> bool) {
+    let wrong: Vec<String> = probes
+        .iter()
+        .map(|probe| (probe, probe.run()))
+        .filter(|(_, outcome)| !is_right(outcome))
+        .map(|(probe, outcome)| format!("  {probe}: {outcome:?}"))
+        .collect();
+    assert!(wrong.is_empty(), "{when}: {} of {} probes\n{}", wrong.len(), probes.len(), wrong.join("\n"));
+}
+
+/// Whether the packet came through and its answer came back.
+fn is_answered(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Answered { .. })
+}
+
+/// Whether the packet is known not to have come through.
+fn is_blocked(outcome: &Outcome) -> bool {
+    *outcome == Outcome::Blocked
+}
+
+/// A file without its `mod` line would be a test that never runs.
+#[test]
+fn every_file_is_declared() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let declared = include_str!("main.rs");
+    for entry in std::fs::read_dir(directory).expect("list tests/it") {
+        let path = entry.expect("list tests/it").path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let is_declared = declared.lines().any(|line| line == format!("mod {name};"));
+        assert!(name == "main" || is_declared, "tests/it/{name} is not declared in tests/it/main.rs");
+    }
+}

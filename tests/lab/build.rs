@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -18,6 +18,8 @@ use nix::unistd::Pid;
 use super::PORT;
 use super::capture::{self, Journal, Seen, What};
 use super::node::Node;
+use super::packet;
+use super::probe::Tag;
 use super::spec::{Family, HostSpec, Masquerade};
 
 /// The host's number on a NIC's network, and its server's.
@@ -168,6 +170,7 @@ impl Lab {
             capture::start(node, &lab.journal)?;
             serve(node, &lab.journal)?;
         }
+        lab.wait_until_ready()?;
         Ok(lab)
     }
 
@@ -190,6 +193,31 @@ impl Lab {
     /// Switches forwarding on the host, both families.
     pub(crate) fn set_forwarding(&self, on: bool) -> io::Result<()> {
         self.forward(0, on)
+    }
+
+    /// Waits until every node and the host can talk: the kernel lets nothing through a link until it has dealt
+    /// with its carrier, a little after the link was made.
+    fn wait_until_ready(&self) -> io::Result<()> {
+        for node in self.nodes.iter().filter(|node| !node.is_host()) {
+            for family in Family::BOTH {
+                self.wait_for_echo(node, node.partner(family))?;
+                self.wait_for_echo(self.host(), node.address(family))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_echo(&self, from: &Node, to: IpAddr) -> io::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            let (mark, tag) = (self.journal.mark(), Tag::unique());
+            packet::send_echo(from, to, 1, tag.bytes())?;
+            let is_answer = |seen: &Seen| seen.node == from.index && tag.is_answered_by(seen);
+            if self.journal.wait(mark, Duration::from_millis(20), is_answer).is_some() {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other(format!("the lab does not come up: {} gets no echo from {to}", from.name)))
     }
 
     fn forward(&self, node: usize, on: bool) -> io::Result<()> {

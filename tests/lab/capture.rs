@@ -57,17 +57,16 @@ pub(crate) struct Seen {
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, destination, what, payload, .. } = self;
+        let Self { source, destination, what, .. } = self;
         match what {
             What::Udp { source_port, destination_port } => {
-                write!(f, "{source}:{source_port} -> {destination}:{destination_port}  UDP")?;
+                write!(f, "{source}:{source_port} -> {destination}:{destination_port}  UDP")
             }
             What::Tcp { source_port, destination_port, .. } => {
-                write!(f, "{source}:{source_port} -> {destination}:{destination_port}  TCP")?;
+                write!(f, "{source}:{source_port} -> {destination}:{destination_port}  TCP")
             }
-            other => write!(f, "{source} -> {destination}  {other:?}")?,
+            other => write!(f, "{source} -> {destination}  {other:?}"),
         }
-        write!(f, " \"{}\"", payload.escape_ascii())
     }
 }
 

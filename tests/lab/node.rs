@@ -11,6 +11,9 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use super::spec::Family;
 
+/// Where programs are found: `nft` and `ip` are in sbin, which is not on every user's path.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A namespace with a name and its addresses.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -115,6 +118,7 @@ impl Node {
         let output = self.enter(|| {
             let mut child = Command::new(program)
                 .args(args)
+                .env("PATH", PATH)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

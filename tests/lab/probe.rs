@@ -66,6 +66,7 @@ pub(crate) struct Probe<'a> {
     port: u16,
     source: Option<IpAddr>,
     source_port: Option<u16>,
+    is_one_way: bool,
 }
 
 impl fmt::Display for Probe<'_> {
@@ -117,7 +118,7 @@ impl Tag {
     }
 
     /// Whether a packet that was seen is the answer to the one sent.
-    fn is_answered_by(&self, seen: &Seen) -> bool {
+    pub(crate) fn is_answered_by(&self, seen: &Seen) -> bool {
         match (self, &seen.what) {
             (Self::Payload(text), What::EchoReply | What::Udp { .. }) => {
                 seen.payload.starts_with(text.as_bytes())
@@ -147,7 +148,17 @@ impl Lab {
     pub(crate) fn probe(&self, kind: Kind, family: Family, from: &str, to: &str) -> Probe<'_> {
         let (from, at) = (self.node(from), self.node(to));
         let destination = at.address(family);
-        Probe { lab: self, from, at, kind, destination, port: PORT, source: None, source_port: None }
+        Probe {
+            lab: self,
+            from,
+            at,
+            kind,
+            destination,
+            port: PORT,
+            source: None,
+            source_port: None,
+            is_one_way: false,
+        }
     }
 
     /// Says what became of a packet that was sent, known by `tag`, from one node to another.
@@ -250,14 +261,19 @@ impl<'a> Probe<'a> {
         Self { port, ..self }
     }
 
-    /// Sent with this source, whoever has that address.
+    /// Sent with this source, whoever has that address; the answer goes there, not to the sender.
     pub(crate) fn from_source(self, source: IpAddr) -> Self {
-        Self { source: Some(source), ..self }
+        Self { source: Some(source), is_one_way: true, ..self }
     }
 
     /// Sent from this port.
     pub(crate) fn from_port(self, port: u16) -> Self {
         Self { source_port: Some(port), ..self }
+    }
+
+    /// Nobody answers it, so that none is waited for.
+    pub(crate) fn one_way(self) -> Self {
+        Self { is_one_way: true, ..self }
     }
 
     /// The node that it is sent from.
@@ -276,7 +292,7 @@ impl<'a> Probe<'a> {
         let family = Family::of(self.destination);
         let outcome = self.lab.decide(mark, self.from, self.at, self.kind, family, &tag);
         let Outcome::Delivered { source } = outcome else { return outcome };
-        if self.source.is_some() {
+        if self.is_one_way {
             return outcome;
         }
         match self.wait_for_answer(mark, &tag) {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::node::Node;
+use super::node::{Node, PATH};
 
 /// The program, with a directory of its own for its state and its input.
 pub(crate) struct Program {
@@ -60,7 +60,7 @@ impl Program {
             .args(args)
             .current_dir(self.directory.path())
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", PATH)
             .env("LC_ALL", "C.UTF-8")
             .env("ISOPLAN_STATE_DIR", self.directory.path().join("state"))
             .stdin(Stdio::null());

@@ -39,6 +39,17 @@ impl Lab {
 }
 
 impl Session<'_> {
+    /// Reads away what [`Self::send_there`] and [`Self::send_back`] have sent.
+    pub(crate) fn skip(&mut self) -> io::Result<()> {
+        for (_, stream) in [&mut self.client, &mut self.server] {
+            stream.set_nonblocking(true)?;
+            let mut buffer = [0_u8; 2048];
+            while let Ok(1..) = stream.read(&mut buffer) {}
+            stream.set_nonblocking(false)?;
+        }
+        Ok(())
+    }
+
     /// Sends something each way and reads it at the other end.
     pub(crate) fn exchange(&mut self) -> io::Result<()> {
         let mut buffer = [0_u8; 5];
