@@ -102,7 +102,7 @@ pub(super) fn subnet(text: &At<String>, title: &str, mistakes: &mut Mistakes) ->
             (format!("{quoted} contains {}", what.1), "a smaller network".to_owned())
         };
         refuse(message, hint);
-        return Subnet::Guessed(net);
+        return Subnet::Vague(net);
     }
     Subnet::Read(net)
 }
@@ -131,8 +131,10 @@ pub(super) fn target(text: At<&str>, title: &str, mistakes: &mut Mistakes) -> Op
         return Some(At { value: IpNet::from(address), span });
     }
     if let Some((address, port)) = with_port(value) {
-        let message = format!("{} of {title} has a port in it", quote(value));
-        mistakes.add(span, message).hint(format!("to = \"{address}\", protocol = \"tcp\", ports = [{port}]"));
+        let message = format!("`to` of {title} has a port in it");
+        mistakes
+            .add(span, message)
+            .hint(format!("in keys of their own: to = \"{address}\", protocol = \"tcp\", ports = [{port}]"));
         return None;
     }
     let parts = value.split_once('/').and_then(|(address, length)| {
@@ -154,7 +156,7 @@ pub(super) fn target(text: At<&str>, title: &str, mistakes: &mut Mistakes) -> Op
     Some(At { value: net.trunc(), span })
 }
 
-/// `192.168.57.9:2049`, `[fd57::9]:2049` or `[fd57::9]`.
+/// `192.168.57.9:2049` or `[fd57::9]:2049`.
 fn with_port(text: &str) -> Option<(IpAddr, u16)> {
     text.parse::<std::net::SocketAddr>().ok().map(|socket| (socket.ip(), socket.port()))
 }

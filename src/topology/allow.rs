@@ -35,9 +35,14 @@ pub(super) fn check(
             }
         }
         if from == to_owner {
-            let message = format!("{} is behind {} itself", quote(&to.value.to_string()), from.title(raw));
-            let found = mistakes.add(to.span, message);
-            found.related(from_at, "the source").hint("an exception leads from one network to another");
+            let message = format!("{} is behind {} itself", shortest(to.value), from.title(raw));
+            let hint = match pattern(from, raw) {
+                Some(pattern) if pattern.is_prefix() => {
+                    format!("interfaces of a pattern reach each other by `reach`: \"{pattern}\"")
+                }
+                _ => "an exception leads from one network to another".to_owned(),
+            };
+            mistakes.add(to.span, message).related(from_at, "the source").hint(hint);
             continue;
         }
         let Some((protocol, ports)) = service else { continue };
@@ -135,10 +140,7 @@ fn target(
     if let Some(around) = index.around(to.value) {
         return Some((*to, around.owner));
     }
-    let text = match (to.value.prefix_len(), to.value.max_prefix_len()) {
-        (length, most) if length == most => quote(&to.value.addr().to_string()),
-        _ => quote(&to.value.to_string()),
-    };
+    let text = shortest(to.value);
     if let Some(first) = index.within(to.value).next() {
         let title = first.owner.title(raw);
         let subnets = index.within(to.value).take(LISTED);
@@ -159,6 +161,12 @@ fn target(
     found.label(format!("{} would lead nowhere", allow.head.title));
     found.hint(format!("{family_name} subnets in this file: {}", listed(subnets.iter().map(String::as_str))));
     None
+}
+
+/// A network, or the address alone where it is one, in backticks.
+fn shortest(net: IpNet) -> String {
+    let alone = net.prefix_len() == net.max_prefix_len();
+    quote(&if alone { net.addr().to_string() } else { net.to_string() })
 }
 
 /// Protocol and ports; nothing where they were refused.

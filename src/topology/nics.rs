@@ -26,6 +26,9 @@ pub(super) fn nat(nic: &RawNic, mistakes: &mut Mistakes) -> Option<NicNat> {
     let Some((key, span)) = key else {
         return (!matches!(nic.masquerade, Field::Faulty)).then_some(NicNat::None);
     };
+    if key == "snat" && nic.snat.items.is_empty() {
+        return None;
+    }
     if nic.reach.items.is_empty() && !nic.reach.faulty {
         let message = format!("{title} has `{key}` but reaches nobody");
         let hint =

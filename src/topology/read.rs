@@ -80,7 +80,7 @@ fn title<'t>(kind: EntryKind, table: &'t DeTable<'t>) -> String {
     match kind {
         EntryKind::Isolation => "`[isolation]`".to_owned(),
         EntryKind::Allow => match (text("from"), text("to")) {
-            (Some(from), Some(to)) => format!("the exception {} to {}", quote(from), quote(to)),
+            (Some(from), Some(to)) => format!("the exception {}", quote(&format!("{from} to {to}"))),
             (Some(from), None) => format!("the exception from {}", quote(from)),
             (None, Some(to)) => format!("the exception to {}", quote(to)),
             (None, None) => "this `[[allow]]`".to_owned(),

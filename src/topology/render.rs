@@ -35,7 +35,12 @@ impl Refused {
         let file = shown(&self.file);
         let mut text = String::new();
         for mistake in self.mistakes.iter().take(SHOWN) {
-            text.push_str(&renderer.render(&[self.group(mistake, &file, &lines)]));
+            let mut places = Vec::new();
+            let mut rendered = renderer.render(&[self.group(mistake, &file, &lines, &mut places)]);
+            for (counted, place) in places {
+                rendered = rendered.replace(&counted, &place);
+            }
+            text.push_str(&rendered);
             text.push_str("\n\n");
         }
         let hidden = self.count().saturating_sub(SHOWN);
@@ -46,10 +51,17 @@ impl Refused {
         text
     }
 
-    fn group<'m>(&'m self, mistake: &'m Mistake, file: &'m str, lines: &Lines) -> Group<'m> {
+    /// One mistake. Adds to `places` what is to be replaced once it is text: the place that was counted
+    /// in a part of a line, by that in the line.
+    fn group<'m>(
+        &'m self,
+        mistake: &'m Mistake,
+        file: &'m str,
+        lines: &Lines,
+        places: &mut Vec<(String, String)>,
+    ) -> Group<'m> {
         let mut group = Group::with_title(Level::ERROR.primary_title(shown(&mistake.message)));
         match mistake.span {
-            None if mistake.line == 0 => group = group.element(Origin::path(file)),
             None => {
                 let (line, column) = (mistake.line as usize, mistake.column as usize);
                 group = group.element(Origin::path(file).line(line).char_column(column));
@@ -70,7 +82,7 @@ impl Refused {
                     label: Some(&related.label),
                 });
                 for piece in pieces(first, related.collect()) {
-                    group = self.piece(group, file, lines, &piece);
+                    group = self.piece(group, file, lines, &piece, places);
                 }
             }
         }
@@ -81,7 +93,14 @@ impl Refused {
     }
 
     /// Appends lines of the source that stand close together.
-    fn piece<'m>(&'m self, group: Group<'m>, file: &'m str, lines: &Lines, marks: &[Mark<'m>]) -> Group<'m> {
+    fn piece<'m>(
+        &'m self,
+        group: Group<'m>,
+        file: &'m str,
+        lines: &Lines,
+        marks: &[Mark<'m>],
+        places: &mut Vec<(String, String)>,
+    ) -> Group<'m> {
         let first = marks.iter().map(|mark| mark.line).min().unwrap_or(1);
         let last = marks.iter().map(|mark| mark.line).max().unwrap_or(1);
         let from = lines.start(first).unwrap_or(0);
@@ -92,15 +111,22 @@ impl Refused {
             return group.element(snippet.annotations(marks.iter().map(|mark| annotation(mark, text, from))));
         }
         marks.iter().fold(group, |group, mark| {
-            let start = lines.start(mark.line).unwrap_or(0);
-            let end = lines.start(mark.line + 1).unwrap_or(self.source.len());
-            let from = boundary(&self.source, mark.span.start.saturating_sub(AROUND).max(start));
-            let to = boundary(&self.source, (mark.span.start + AROUND).min(end).max(from));
+            let (from, to) = self.window(mark, lines);
             let text = self.source.get(from..to).unwrap_or_default();
-            let origin = Origin::path(file).line(mark.line as usize).char_column(mark.column as usize);
-            let snippet = Snippet::source(text).line_start(mark.line as usize);
-            group.element(origin).element(snippet.annotation(annotation(mark, text, from)))
+            let place = format!("{file}:{}:{}", mark.line, mark.column);
+            let before = self.source.get(from..mark.span.start).unwrap_or_default().chars().count();
+            places.push((format!("{place}:{}:{}", mark.line, before + 1), place.clone()));
+            let snippet = Snippet::source(text).path(place).line_start(mark.line as usize);
+            group.element(snippet.annotation(annotation(mark, text, from)))
         })
+    }
+
+    /// The part of a long line around a mark.
+    fn window(&self, mark: &Mark<'_>, lines: &Lines) -> (usize, usize) {
+        let start = lines.start(mark.line).unwrap_or(0);
+        let end = lines.start(mark.line + 1).unwrap_or(self.source.len());
+        let from = boundary(&self.source, mark.span.start.saturating_sub(AROUND).max(start));
+        (from, boundary(&self.source, (mark.span.start + AROUND).min(end).max(from)))
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Owned {
 #[derive(Debug)]
 pub(super) struct Index {
     owned: Vec<Owned>,
-    /// What refused subnets may have meant.
+    /// What refused subnets may have meant; sorted, none within another.
     vague: Vec<IpNet>,
 }
 
@@ -48,7 +48,7 @@ impl Index {
             }
         }
         vague.sort();
-        vague.dedup();
+        vague.dedup_by(|next, root| root.contains(&*next));
         Self { owned: roots, vague }
     }
 

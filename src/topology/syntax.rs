@@ -1,7 +1,7 @@
 //! Bytes to a tree: size, encoding and TOML syntax.
 
 use toml::Spanned;
-use toml::de::DeTable;
+use toml::de::{DeTable, Error};
 
 use super::mistake::{Lines, Mistakes, Refused, Span, quote};
 
@@ -45,9 +45,73 @@ fn place(bytes: &[u8], offset: usize) -> (u32, u32) {
     (number(line), number(column))
 }
 
+/// What the TOML parser says (how it starts), in words for somebody who has the file before them, a
+/// hint, and whether what comes after it is mostly a consequence.
+type Words = (&'static str, &'static str, &'static str, bool);
+
+const UNQUOTED: &str = "the value is not in quotes";
+const MISSING_COMMA: &str = "a `,` or `]` is missing in a list";
+const OPEN_LIST: Words =
+    ("", "the list before this line is not closed", "a `]` is missing, or a `,`, or quotes", true);
+const NO_VALUE: Words = ("", "the key has no value", "such as: name = \"docker0\"", false);
+
+const WORDS: &[Words] = &[
+    ("invalid basic string, expected `\"`", "the string is not closed", "`\"` ends it", false),
+    (
+        "invalid basic string",
+        "the string has a control character",
+        "leave it out, or write it as an escape",
+        false,
+    ),
+    ("invalid literal string, expected `'`", "the string is not closed", "`'` ends it", false),
+    ("invalid multi-line", "the string of several lines is not closed", "three quotes end it", true),
+    ("string values must be quoted", UNQUOTED, "such as: \"docker0\"; without: true, false, numbers", false),
+    ("invalid boolean", UNQUOTED, "`true` and `false` are written in lower case", false),
+    ("invalid float", UNQUOTED, "such as: \"docker0\"", false),
+    ("unexpected leading zero", "a number starts with 0", "leave the 0 out", false),
+    ("unclosed array table", "the table header is not closed", "`]]` ends it", false),
+    ("unclosed table", "the table header is not closed", "`]` ends it", false),
+    ("unclosed array", "the list is not closed", "`]` ends it", true),
+    ("unexpected `=` in array", "the list before this is not closed", "`]` ends it", true),
+    ("missing comma between array elements", MISSING_COMMA, "", true),
+    ("invalid inline table element", "a `,` or `}` is missing in a table in braces", "", true),
+    ("missing comma between key-value pairs", "a `,` or `}` is missing in a table in braces", "", true),
+    ("unclosed inline table", "the table in braces is not closed", "`}` ends it", true),
+    (
+        "key with no value",
+        "this is no `key = value`",
+        "such as: name = \"docker0\"; comments start with `#`",
+        false,
+    ),
+    (
+        "invalid key-value pair",
+        "this is no `key = value`",
+        "a topology file is TOML: isoplan does not read JSON or YAML",
+        false,
+    ),
+    ("missing value", "the key has no value", "such as: name = \"docker0\"", false),
+    ("unexpected key or value", "something follows the value", "one `key = value` on a line", false),
+    ("unexpected content", "something follows the value", "one `key = value` on a line", false),
+    (
+        "missing escaped value",
+        "there is no such escape in a string",
+        "a backslash itself is written twice",
+        false,
+    ),
+    ("invalid unquoted key", "a key has only letters, digits, `-` and `_`", "", false),
+    ("unquoted keys cannot be empty", "the key is empty", "", false),
+    (
+        "cannot recurse further",
+        "the value is nested too deeply",
+        "a topology has lists of texts and numbers, no deeper",
+        true,
+    ),
+    ("recursion limit", "the key has too many parts", "a topology has at most one `.` in a key", true),
+];
+
 /// The tree of the file, where its syntax leaves no doubt about it.
 pub(super) fn tree<'s>(source: &'s str, mistakes: &mut Mistakes) -> Option<Spanned<DeTable<'s>>> {
-    let (tree, errors) = if source.len() > RECOVERED {
+    let (tree, mut errors) = if source.len() > RECOVERED {
         match DeTable::parse(source) {
             Ok(tree) => return Some(tree),
             Err(error) => (None, vec![error]),
@@ -56,34 +120,70 @@ pub(super) fn tree<'s>(source: &'s str, mistakes: &mut Mistakes) -> Option<Spann
         let (tree, errors) = DeTable::parse_recoverable(source);
         (Some(tree), errors)
     };
-    let mut doubt = false;
-    let mut last_line = 0;
+    let span_of =
+        |error: &Error| error.span().map_or(Span { start: source.len(), end: source.len() }, Span::from);
+    errors.sort_by_key(span_of);
     let lines = Lines::of(source);
-    for error in errors {
-        let span = error.span().map_or(Span { start: source.len(), end: source.len() }, Span::from);
+    let (mut doubt, mut broken, mut last_line, mut lost_until) = (false, false, 0, 0);
+    for error in &errors {
+        let span = span_of(error);
         let (line, start) = lines.at(span.start);
         if error.message() == "duplicate key" {
-            let key = source.get(span.start..span.end).unwrap_or_default().trim_matches(['"', '\'']);
-            mistakes.add(span, format!("the key {} is there twice", quote(key))).hint("leave one out");
-            // Of a second table everything is lost, so that whatever refers to it would be reported.
-            doubt |= source.get(start..).unwrap_or_default().trim_start().starts_with('[');
+            // In what a syntax error broke, and in a table that is there twice, keys are no surprise.
+            if broken || span.start < lost_until {
+                continue;
+            }
+            let rest = source.get(start..).unwrap_or_default();
+            let is_header = rest.trim_start().starts_with('[');
+            duplicate(source, span, is_header, mistakes);
+            if is_header {
+                // Of the second table everything is lost; whatever refers to it would be reported.
+                doubt = true;
+                let after = source.get(span.end..).unwrap_or_default();
+                lost_until = after.find("\n[").map_or(source.len(), |next| span.end + next);
+            }
         } else if last_line != line {
             // What follows on the line is mostly a consequence.
             last_line = line;
-            doubt = true;
-            let found = mistakes.add(span, message(error.message()));
-            if let Some(hint) = hint(error.message()) {
-                found.hint(hint);
+            (doubt, broken) = (true, true);
+            let Some((_, message, hint, ends)) = words(error.message(), source, start, span) else {
+                let message = error.message().split(", expected").next().unwrap_or_default();
+                mistakes.add(span, format!("not TOML: {message}"));
+                continue;
+            };
+            let found = mistakes.add(span, *message);
+            if !hint.is_empty() {
+                found.hint(*hint);
+            }
+            if *ends {
+                break;
             }
         }
     }
     tree.filter(|_| !doubt)
 }
 
-fn message(text: &str) -> String {
-    text.to_owned()
+/// The words for a message of the parser; `start` is that of the line.
+fn words(theirs: &str, source: &str, start: usize, span: Span) -> Option<&'static Words> {
+    let found = WORDS.iter().find(|(begins, ..)| theirs.starts_with(begins))?;
+    let starts_line = source.get(start..span.start).is_some_and(|before| before.trim().is_empty());
+    let nothing =
+        source.get(span.start..).is_none_or(|after| after.trim_start_matches(' ').starts_with(['\r', '\n']));
+    Some(match found.1 {
+        // Only within a list does a line start with a value.
+        UNQUOTED | MISSING_COMMA if starts_line => &OPEN_LIST,
+        UNQUOTED if nothing => &NO_VALUE,
+        _ => found,
+    })
 }
 
-fn hint(_text: &str) -> Option<&'static str> {
-    None
+fn duplicate(source: &str, span: Span, is_header: bool, mistakes: &mut Mistakes) {
+    let key = source.get(span.start..span.end).unwrap_or_default().trim_matches(['"', '\'']);
+    let found = mistakes.add(span, format!("the key {} is there twice", quote(key)));
+    match key {
+        "bridge" | "overlay" | "flat" | "nic" | "allow" if is_header => {
+            found.hint(format!("each one in double brackets: [[{key}]]"))
+        }
+        _ => found.hint("leave one out"),
+    };
 }

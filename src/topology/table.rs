@@ -4,7 +4,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::{At, Found, Mistakes, Span, listed, quote};
+use super::mistake::{At, Found, Mistakes, Span, quote};
 use super::model::EntryKind;
 use super::raw::{Field, Head, List};
 
@@ -112,7 +112,7 @@ impl<'t, 'm> Table<'t, 'm> {
             return Some(At { value: text, span: value.span().into() });
         }
         let hint = match value.get_ref() {
-            DeValue::Integer(number) => Some(format!("in quotes: {key} = \"{number}\"")),
+            DeValue::Integer(number) if key == "name" => Some(format!("in quotes: {key} = \"{number}\"")),
             DeValue::Array(_) => Some(format!("`{key}` is one value: without the brackets")),
             _ => None,
         };
@@ -158,17 +158,22 @@ impl<'t, 'm> Table<'t, 'm> {
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(T, &str)]) -> Field<T> {
         let Some(value) = self.get(key) else { return Field::Absent };
-        let Some(text) = self.string(key, value) else { return Field::Faulty };
-        if let Some((meaning, _)) = words.iter().find(|(_, word)| *word == text.value) {
-            return Field::Given(At { value: *meaning, span: text.span });
-        }
-        let names = || words.iter().map(|(_, word)| *word);
-        let hint = match self.mistakes.guess(text.value, names()) {
-            Some(guess) => format!("did you mean `{guess}`? there are: {}", listed(names())),
-            None => format!("there are: {}", listed(names())),
+        let names: Vec<&str> = words.iter().map(|(_, word)| *word).collect();
+        let there_are = format!("there are: {}", names.join(", "));
+        let Some(text) = value.get_ref().as_str() else {
+            self.wrong(key, value, "a word").hint(there_are);
+            return Field::Faulty;
         };
-        let message = format!("unknown `{key}` {} in {}", quote(text.value), self.head.title);
-        self.mistakes.add(text.span, message).hint(hint);
+        let span = value.span().into();
+        if let Some((meaning, _)) = words.iter().find(|(_, word)| *word == text) {
+            return Field::Given(At { value: *meaning, span });
+        }
+        let message = format!("{} has no such `{key}`: {}", self.head.title, quote(text));
+        let hint = match self.mistakes.guess(text, names.iter().copied()) {
+            Some(guess) => format!("did you mean `{guess}`? {there_are}"),
+            None => there_are,
+        };
+        self.mistakes.add(span, message).hint(hint);
         Field::Faulty
     }
 
@@ -203,7 +208,7 @@ impl<'t, 'm> Table<'t, 'm> {
                     strings.items.push(At { value: text.clone().into_owned(), span: item.span });
                 }
                 _ => {
-                    self.wrong(key, item.value, "a list of strings");
+                    self.wrong(key, item.value, "a list of strings only");
                     strings.faulty = true;
                 }
             }

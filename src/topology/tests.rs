@@ -1,5 +1,8 @@
 //! The format as a whole: golden mistakes, the reference file, and files nobody wrote.
 
+use std::fs;
+use std::path::Path;
+
 use super::*;
 
 /// The file of the documentation, with everything in it.
@@ -66,15 +69,31 @@ fn check(input: &str, expected: &[&str]) {
     assert_eq!(found, expected, "in:\n{input}");
 }
 
+/// Every `fixtures/invalid/<case>/` with what it is refused with; ISOPLAN_BLESS=1 rewrites.
 #[test]
-fn try_out() {
-    let Ok(path) = std::env::var("TRY") else { return };
-    let text = std::fs::read(&path).unwrap();
-    let name = std::path::Path::new(&path).file_name().unwrap().to_str().unwrap();
-    match parse(name, &text) {
-        Ok(t) => println!("{t:#?}"),
-        Err(r) => println!("{}", r.render(false, 100)),
+fn golden_mistakes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/invalid");
+    let bless = std::env::var_os("ISOPLAN_BLESS").is_some();
+    let mut cases: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() >= 25, "{} has {} cases", root.display(), cases.len());
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let input = fs::read(case.join("topology.toml")).unwrap();
+        let rendered = match parse("topology.toml", &input) {
+            Ok(_) => "accepted\n".to_owned(),
+            Err(refused) => refused.render(false, 100),
+        };
+        let expected = case.join("expected.stderr");
+        if bless {
+            fs::write(&expected, &rendered).unwrap();
+        }
+        match fs::read_to_string(&expected) {
+            Ok(text) if text == rendered && rendered != "accepted\n" => {}
+            other => wrong.push(format!("{}: {other:?}\ninstead of\n{rendered}", case.display())),
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
