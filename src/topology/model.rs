@@ -418,6 +418,20 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// What a host without isoplan asks for: used to plan its removal.
+    pub fn nothing() -> Self {
+        let entry = EntryId(0);
+        Self {
+            file: String::new(),
+            entries: vec![Entry { kind: EntryKind::Isolation, name: String::new(), line: 0 }],
+            networks: Vec::new(),
+            flats: Vec::new(),
+            nics: Vec::new(),
+            allows: Vec::new(),
+            isolation: Isolation { entry, approach: ApproachName::Nftables, masquerade: false },
+        }
+    }
+
     /// The entry of an id.
     pub fn entry(&self, id: EntryId) -> &Entry {
         &self.entries[id.0 as usize]
