@@ -4,10 +4,15 @@
 //! diff against the live state becomes a plan. Only the shell around it reads or writes the kernel.
 //! `docs/architecture.md` has the map.
 
+pub mod apply;
 pub mod approach;
+pub mod cli;
 pub mod diff;
+pub mod error;
 pub mod intent;
+pub mod live;
 pub mod netlink;
+pub mod plan;
 pub mod render;
 pub mod ruleset;
 pub mod topology;

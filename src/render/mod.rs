@@ -1,8 +1,13 @@
 //! Desired state as text, one file per format. Pure: what is rendered comes in, a `String` goes out.
 
 mod element;
+pub mod iptables;
+pub mod json;
+pub mod matrix;
 pub mod nft;
+pub mod plan;
 mod rule;
+pub mod sysctl;
 
 pub use element::element;
 pub use rule::rule;

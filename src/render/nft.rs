@@ -2,10 +2,40 @@
 
 use std::fmt::Write as _;
 
-use super::{element, rule};
-use crate::ruleset::{BaseChain, Chain, Family, FieldType, Policy, Priority, Ruleset, Set, SetData, Table};
+use askama::Template;
 
-/// The whole rule set. Loading it replaces the tables named isoplan in one transaction and touches
+use super::{element, rule};
+use crate::approach::with_approach;
+use crate::intent::Intent;
+use crate::ruleset::{BaseChain, Chain, Family, FieldType, Policy, Priority, Ruleset, Set, SetData, Table};
+use crate::topology::ApproachName;
+
+#[derive(Template)]
+#[template(path = "nft.txt")]
+struct File<'f> {
+    file: &'f str,
+    version: &'static str,
+    sysctls: Vec<super::sysctl::Line>,
+    body: String,
+}
+
+/// A complete file of the nftables approach, with a header that says where it comes from.
+///
+/// # Errors
+///
+/// None that input can bring about.
+pub fn file(intent: &Intent<'_>) -> Result<String, askama::Error> {
+    let desired = with_approach(intent, ApproachName::Nftables);
+    File {
+        file: &intent.topology.file,
+        version: env!("CARGO_PKG_VERSION"),
+        sysctls: super::sysctl::lines(intent, &desired.sysctls),
+        body: ruleset(&desired.ruleset),
+    }
+    .render()
+}
+
+/// The rule set alone. Loading it replaces the tables named isoplan in one transaction and touches
 /// nothing else.
 pub fn ruleset(ruleset: &Ruleset) -> String {
     let mut text = String::new();

@@ -1,0 +1,129 @@
+//! The journal of sysctls: what was there before isoplan's first write, and what it wrote last.
+//!
+//! It is on disk before the first write, and it is replaced whole, so that a process that dies in
+//! between leaves either the old journal or the new one.
+
+use std::fs;
+use std::io::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+
+use super::state_dir::{Error, StateDir};
+use crate::approach::SysctlKey;
+use crate::diff::{Journaled, SysctlWrite};
+
+/// The version of the file.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    /// The boot that it is about: a reboot resets every sysctl.
+    boot_id: String,
+    sysctls: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    key: String,
+    original: String,
+    written: String,
+}
+
+/// `/proc/sys/kernel/random/boot_id` (random(4)).
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+/// Reads the journal. There being none, or one of an earlier boot, is an empty one.
+///
+/// # Errors
+///
+/// When there is one that cannot be read or understood: then it is not known what was there before.
+pub fn read(state: &StateDir) -> Result<Vec<Journaled>, Error> {
+    let path = state.journal();
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::Open { path, source }),
+    };
+    let fault = |what: String| Error::Journal { path: path.clone(), what };
+    let document: Document = serde_json::from_slice(&text).map_err(|error| fault(error.to_string()))?;
+    if document.version != VERSION {
+        return Err(fault(format!("it has version {}, and this isoplan knows {VERSION}", document.version)));
+    }
+    if document.boot_id != boot_id() {
+        return Ok(Vec::new());
+    }
+    let entries = document.sysctls.into_iter().map(|entry| {
+        if !is_sysctl_of_ours(&entry.key) {
+            return Err(fault(format!("`{}` is not a sysctl that isoplan writes", entry.key)));
+        }
+        Ok(Journaled { key: SysctlKey(entry.key), original: entry.original, written: entry.written })
+    });
+    entries.collect()
+}
+
+/// Whether a key is of a form that a plan can have: the journal decides what is written to `/proc/sys`.
+fn is_sysctl_of_ours(key: &str) -> bool {
+    if key == SysctlKey::IP_FORWARD || key == SysctlKey::IPV6_FORWARD {
+        return true;
+    }
+    let link = key.strip_prefix("net/ipv4/conf/").and_then(|rest| rest.strip_suffix("/forwarding"));
+    link.is_some_and(|link| crate::topology::IfName::new(link).is_ok())
+}
+
+/// The journal once these writes have happened. A key that was there keeps its original value.
+pub fn with(journal: &[Journaled], writes: &[SysctlWrite]) -> Vec<Journaled> {
+    let mut journal = journal.to_vec();
+    for write in writes {
+        match journal.iter_mut().find(|entry| entry.key == write.key) {
+            Some(entry) => entry.written.clone_from(&write.new),
+            None => journal.push(Journaled {
+                key: write.key.clone(),
+                original: write.old.clone(),
+                written: write.new.clone(),
+            }),
+        }
+    }
+    // What is back at its original value is not isoplan's any more.
+    journal.retain(|entry| entry.original != entry.written);
+    journal
+}
+
+/// Replaces the journal, or removes an empty one.
+///
+/// # Errors
+///
+/// When the file cannot be written; the old one is then still there.
+pub fn write(state: &StateDir, journal: &[Journaled]) -> Result<(), Error> {
+    let path = state.journal();
+    let open = |source| Error::Open { path: path.clone(), source };
+    if journal.is_empty() {
+        return match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(open(error)),
+            _ => Ok(()),
+        };
+    }
+    let sysctls = journal.iter().map(|entry| Entry {
+        key: entry.key.0.clone(),
+        original: entry.original.clone(),
+        written: entry.written.clone(),
+    });
+    let document = Document { version: VERSION, boot_id: boot_id(), sysctls: sysctls.collect() };
+    let text = serde_json::to_vec_pretty(&document).map_err(|error| open(error.into()))?;
+    let mut file = tempfile::NamedTempFile::new_in(state.path()).map_err(open)?;
+    file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(open)?;
+    file.persist(&path).map_err(|error| open(error.error))?;
+    Ok(())
+}
+
+/// The journal while writes are under way: every original value of both.
+pub fn both(before: &[Journaled], after: &[Journaled]) -> Vec<Journaled> {
+    let mut journal = after.to_vec();
+    let left = before.iter().filter(|entry| !after.iter().any(|other| other.key == entry.key));
+    journal.extend(left.cloned());
+    journal
+}

@@ -1,0 +1,293 @@
+//! Carrying out a plan: one netlink transaction, then sysctls with their undo.
+//!
+//! Nothing is decided here. The steps come from a [`Diff`] that was printed; if the rule set moves before
+//! they are committed they are worked out again, and carried out only when they come out the same.
+
+pub mod journal;
+pub mod state_dir;
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+
+use self::state_dir::StateDir;
+use crate::approach::{Desired, SysctlKey};
+use crate::diff::{Diff, LiveState, SysctlWrite, diff, ops_between};
+use crate::live;
+use crate::netlink::{CommitError, Nftables, encode};
+use crate::ruleset::{ElementKey, Op};
+
+/// How often a transaction is tried when others keep changing the rule set.
+const TRIES: u32 = 32;
+
+/// Why a plan was not carried out, or not as planned.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The live state could not be read.
+    Live(live::Error),
+    /// The state directory could not be used.
+    State(state_dir::Error),
+    /// The transaction was not committed; nothing was changed.
+    Commit {
+        /// The kernel's refusal.
+        source: CommitError,
+        /// The step at fault, where one is known.
+        op: Option<Box<Op>>,
+        /// The element of it at fault, where one is known.
+        element: Option<ElementKey>,
+    },
+    /// The rule set moved at every try; nothing was changed.
+    KeepsMoving,
+    /// What would have to be done is not what was printed any more; nothing was changed.
+    PlanIsStale,
+    /// Sysctls that the approach depends on do not exist; nothing was changed.
+    Missing(Vec<SysctlKey>),
+    /// A sysctl was refused; everything before it was undone.
+    Sysctl {
+        /// Which.
+        key: SysctlKey,
+        /// Why.
+        source: io::Error,
+    },
+    /// A sysctl was refused, and undoing failed as well.
+    HalfDone {
+        /// What was refused.
+        key: SysctlKey,
+        /// Why undoing failed.
+        undo: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It was carried out, and the kernel has something else.
+    ReadsBackDifferently(Box<Diff>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Live(error) => error.fmt(f),
+            Self::State(error) => error.fmt(f),
+            Self::Commit { source: CommitError::Unknown { .. }, .. } => {
+                f.write_str("cannot tell whether the change was made")
+            }
+            Self::Commit { .. } => f.write_str("cannot change the rule set; nothing was changed"),
+            Self::KeepsMoving => write!(
+                f,
+                "somebody else changed the rule set during each of {TRIES} tries; nothing was changed"
+            ),
+            Self::PlanIsStale => f.write_str(
+                "isoplan's own tables or sysctls changed after the plan was made; nothing was changed",
+            ),
+            Self::Missing(keys) => {
+                let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
+                write!(f, "these sysctls do not exist: {}; nothing was changed", keys.join(", "))
+            }
+            Self::Sysctl { key, .. } => {
+                write!(f, "cannot write sysctl `{key}`; everything before it was undone")
+            }
+            Self::HalfDone { key, .. } => {
+                write!(
+                    f,
+                    "cannot write sysctl `{key}`, and undoing failed: see `isoplan plan` for what is left"
+                )
+            }
+            Self::ReadsBackDifferently(diff) => {
+                write!(f, "applied, but the kernel reads back {} differences", diff.changes.len())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Live(error) => error.source(),
+            Self::State(error) => error.source(),
+            Self::Commit { source, .. } => Some(source),
+            Self::Sysctl { source, .. } => Some(source),
+            Self::HalfDone { undo, .. } => Some(undo.as_ref()),
+            Self::KeepsMoving | Self::PlanIsStale | Self::Missing(_) | Self::ReadsBackDifferently(_) => None,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Length of the transaction, in bytes; 0 when there was none.
+    pub transaction_bytes: usize,
+    /// How many times it was sent.
+    pub tries: u32,
+}
+
+/// Carries out exactly `diff`, which leads from `before` to `desired`, and reads back what came of it.
+/// The caller holds the lock.
+///
+/// # Errors
+///
+/// See [`Error`]: each says in which state the host is.
+pub fn carry_out(
+    nftables: &mut Nftables,
+    state: &StateDir,
+    desired: &Desired,
+    planned: &Diff,
+    before: &LiveState,
+) -> Result<Report, Error> {
+    if !planned.missing.is_empty() {
+        return Err(Error::Missing(planned.missing.iter().map(|sysctl| sysctl.key.clone()).collect()));
+    }
+    // What can be known to fail is tried before anything is changed.
+    for write in &planned.sysctls {
+        OpenOptions::new()
+            .write(true)
+            .open(live::sysctl_path(&write.key))
+            .map_err(|source| Error::Sysctl { key: write.key.clone(), source })?;
+    }
+    let _signals = SignalsHeld::new();
+    let mut report = Report { transaction_bytes: 0, tries: 0 };
+    if planned.sysctls_first {
+        write_sysctls(state, planned, before)?;
+    }
+    if !planned.ops.is_empty() {
+        match commit(nftables, desired, planned, before) {
+            Ok(done) => report = done,
+            Err(error) if planned.sysctls_first => {
+                undo_sysctls(state, &planned.sysctls, before).map_err(|undo| half_done(planned, undo))?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if !planned.sysctls_first
+        && let Err(error) = write_sysctls(state, planned, before)
+    {
+        undo_tables(nftables, before).map_err(|undo| half_done(planned, undo))?;
+        return Err(error);
+    }
+    read_back(nftables, state, desired)?;
+    Ok(report)
+}
+
+fn half_done(planned: &Diff, undo: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    let key = planned.sysctls.first().map_or_else(|| SysctlKey(String::new()), |write| write.key.clone());
+    Error::HalfDone { key, undo }
+}
+
+/// Sends the transaction, guarded by the generation that it was worked out against.
+fn commit(
+    nftables: &mut Nftables,
+    desired: &Desired,
+    planned: &Diff,
+    before: &LiveState,
+) -> Result<Report, Error> {
+    let mut generation = before.generation;
+    for tries in 1..=TRIES {
+        let transaction = encode(&planned.ops, Some(generation));
+        match nftables.commit(&transaction) {
+            Ok(()) => return Ok(Report { transaction_bytes: transaction.len_bytes(), tries }),
+            Err(CommitError::Moved) => {}
+            Err(source) => return Err(refused(&planned.ops, source)),
+        }
+        // Somebody committed something. If it was not about isoplan's tables, the steps are the same.
+        let keys = desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
+        let now = live::read(nftables, keys, before.journal.clone()).map_err(Error::Live)?;
+        if diff(desired, &now).ops != planned.ops {
+            return Err(Error::PlanIsStale);
+        }
+        generation = now.generation;
+    }
+    Err(Error::KeepsMoving)
+}
+
+fn refused(ops: &[Op], source: CommitError) -> Error {
+    let (op, element) = match &source {
+        CommitError::Refused { op, element, .. } => (ops.get(*op), element.clone()),
+        CommitError::Unencodable { op, .. } => (ops.get(*op), None),
+        _ => (None, None),
+    };
+    let op = op.cloned().map(Box::new);
+    Error::Commit { source, op, element }
+}
+
+/// Writes the sysctls in order. On a refusal, those already written are put back in reverse.
+fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState) -> Result<(), Error> {
+    if planned.sysctls.is_empty() {
+        return Ok(());
+    }
+    // Before the first write: if this process dies now, the values that were there are known.
+    let after = journal::with(&before.journal, &planned.sysctls);
+    let meanwhile = journal::both(&before.journal, &after);
+    journal::write(state, &meanwhile).map_err(Error::State)?;
+    for (index, write) in planned.sysctls.iter().enumerate() {
+        if let Err(source) = fs::write(live::sysctl_path(&write.key), format!("{}\n", write.new)) {
+            let written = &planned.sysctls[..index];
+            return match undo_sysctls(state, written, before) {
+                Ok(()) => Err(Error::Sysctl { key: write.key.clone(), source }),
+                Err(undo) => Err(Error::HalfDone { key: write.key.clone(), undo }),
+            };
+        }
+    }
+    journal::write(state, &after).map_err(Error::State)
+}
+
+fn undo_sysctls(
+    state: &StateDir,
+    written: &[SysctlWrite],
+    before: &LiveState,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    for write in written.iter().rev() {
+        fs::write(live::sysctl_path(&write.key), format!("{}\n", write.old))?;
+    }
+    journal::write(state, &before.journal)?;
+    Ok(())
+}
+
+/// Leads the tables back to what they were.
+fn undo_tables(
+    nftables: &mut Nftables,
+    before: &LiveState,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    for _ in 0..TRIES {
+        let now = nftables.read_tables(crate::ruleset::TABLE_NAME)?;
+        let ops = ops_between(&now.tables, &before.ruleset);
+        if ops.is_empty() {
+            return Ok(());
+        }
+        match nftables.commit(&encode(&ops, Some(now.generation))) {
+            Ok(()) => return Ok(()),
+            Err(CommitError::Moved) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::KeepsMoving.into())
+}
+
+fn read_back(nftables: &mut Nftables, state: &StateDir, desired: &Desired) -> Result<(), Error> {
+    let keys = desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
+    let journal = journal::read(state).map_err(Error::State)?;
+    let after = live::read(nftables, keys, journal).map_err(Error::Live)?;
+    let left = diff(desired, &after);
+    if left.is_empty() { Ok(()) } else { Err(Error::ReadsBackDifferently(Box::new(left))) }
+}
+
+/// Keeps Ctrl-C and its like from ending the process between the transaction and the sysctls. A kill -9
+/// there leaves the new rule set with forwarding as it was: closed, and finished by the next apply.
+struct SignalsHeld(Option<SigSet>);
+
+impl SignalsHeld {
+    fn new() -> Self {
+        let held = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]);
+        let mut before = SigSet::empty();
+        let done = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before));
+        Self(done.is_ok().then_some(before))
+    }
+}
+
+impl Drop for SignalsHeld {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(before), None);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The state directory: one per network namespace, with the lock and the journal of sysctls.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::netlink;
+
+/// Where state is kept unless the user says otherwise: a directory that a reboot empties, as a reboot
+/// resets the sysctls that it is about.
+pub const DEFAULT: &str = "/run/isoplan";
+
+/// Why the state directory cannot be used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// It cannot be made or opened.
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others can write to it, so that what is in it proves nothing.
+    Shared {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Another isoplan holds the lock.
+    Busy {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The kernel does not tell which network namespace this is.
+    Namespace {
+        /// Why.
+        source: io::Error,
+    },
+    /// The journal is there and cannot be understood.
+    Journal {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open { path, .. } => write!(f, "cannot use the state directory: {}", path.display()),
+            Self::Shared { path } => {
+                write!(
+                    f,
+                    "the state directory belongs to someone else or is open to others: {}",
+                    path.display()
+                )
+            }
+            Self::Busy { .. } => f.write_str("another isoplan is changing this host"),
+            Self::Namespace { .. } => f.write_str("cannot tell which network namespace this is"),
+            Self::Journal { path, what } => write!(f, "cannot read the journal {}: {what}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Open { source, .. } | Self::Namespace { source } => Some(source),
+            Self::Shared { .. } | Self::Busy { .. } | Self::Journal { .. } => None,
+        }
+    }
+}
+
+/// The state of one network namespace.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// Held while the kernel is being changed; the kernel gives it back however the process ends.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held for its Drop")] Flock<File>);
+
+impl StateDir {
+    /// Below a directory of the user's choice, or [`DEFAULT`], the part that belongs to the calling
+    /// thread's network namespace. Nothing is created.
+    ///
+    /// The namespace is named by its cookie, which the kernel never gives twice between boots; the inode
+    /// of `/proc/self/ns/net` is reused.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell the cookie (before Linux 5.14).
+    pub fn locate(base: Option<&Path>) -> Result<Self, Error> {
+        let cookie = netlink::netns_cookie().map_err(|source| Error::Namespace { source })?;
+        let base = base.map_or_else(|| PathBuf::from(DEFAULT), Path::to_owned);
+        Ok(Self { path: base.join(format!("netns-{cookie}")) })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The journal of sysctls.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("sysctls.json")
+    }
+
+    /// Creates the directory where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made, or is not ours alone.
+    pub fn create(&self) -> Result<(), Error> {
+        let open = |source| Error::Open { path: self.path.clone(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(open)?;
+        let metadata = fs::symlink_metadata(&self.path).map_err(open)?;
+        let ours = metadata.uid() == nix::unistd::geteuid().as_raw();
+        if !metadata.is_dir() || !ours || metadata.mode() & 0o022 != 0 {
+            return Err(Error::Shared { path: self.path.clone() });
+        }
+        Ok(())
+    }
+
+    /// Takes the lock, waiting for another isoplan to finish if told to.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be used or, without waiting, when the lock is taken.
+    pub fn lock(&self, wait: bool) -> Result<Lock, Error> {
+        self.create()?;
+        let path = self.path.join("lock");
+        let open = |source: io::Error| Error::Open { path: path.clone(), source };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
+            .open(&path)
+            .map_err(open)?;
+        let how = if wait { FlockArg::LockExclusive } else { FlockArg::LockExclusiveNonblock };
+        match Flock::lock(file, how) {
+            Ok(lock) => Ok(Lock(lock)),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(Error::Busy { path }),
+            Err((_, errno)) => Err(open(errno.into())),
+        }
+    }
+}

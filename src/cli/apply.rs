@@ -1,0 +1,205 @@
+//! `isoplan apply`
+
+use serde::Serialize;
+
+use super::plan::Host;
+use super::topology::TopologyArg;
+use super::{Output, StateArgs, not_permitted};
+use crate::apply::state_dir::{self, Lock};
+use crate::apply::{self, Report};
+use crate::diff::{LiveState, table_name};
+use crate::error::{Exit, Failure};
+use crate::netlink::CommitError;
+use crate::plan::{JSON_VERSION, Plan, PlanJson};
+use crate::render;
+use crate::ruleset::Op;
+use crate::topology::{EntryId, Topology};
+
+/// Shows the plan, asks, applies it in one transaction, writes the sysctls, and reads everything back.
+/// Either all of it is done or nothing. Drops are in place before forwarding is switched on.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    topology: TopologyArg,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Show the plan and stop there
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Print the result as JSON (docs/json.md); needs --yes or --dry-run
+    #[arg(long)]
+    json: bool,
+    /// List every element, not only the first few of each set
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+#[derive(Serialize)]
+struct ApplyJson<'a> {
+    /// Whether the kernel was changed.
+    applied: bool,
+    /// Length of the transaction, in bytes.
+    transaction_bytes: usize,
+    /// How many times it was sent until nobody else came in between.
+    tries: u32,
+    /// What was done, or with --dry-run would be.
+    plan: PlanJson<'a>,
+    version: u32,
+    kind: &'static str,
+}
+
+pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    if args.json && !args.yes && !args.dry_run {
+        return Err(Failure::new("--json cannot ask").exit(Exit::Usage).hint("add --yes or --dry-run"));
+    }
+    let topology = args.topology.checked(output)?;
+    let command = format!("apply {}", args.topology.topology.display());
+    let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
+    // Whoever is not asked waits for his turn before he looks. Whoever is asked looks first, and what
+    // changes until he has answered makes the plan stale.
+    let early = if args.yes && !args.dry_run { Some(lock(&mut host, &command)?) } else { None };
+    let live = host.read(&topology)?;
+    let plan = Plan::new(&topology, &live);
+    if !args.json {
+        output.data(&render::plan::plan(&plan, output.style(args.all)))?;
+    }
+    let nothing = Report { transaction_bytes: 0, tries: 0 };
+    if args.dry_run || plan.diff.is_empty() {
+        return finish(args, output, &plan, None, nothing);
+    }
+    if !args.yes && !output.ask("\nApply this?")? {
+        output.note("Nothing has been changed.");
+        return Ok(Exit::Failed);
+    }
+    let _lock = match early {
+        Some(lock) => lock,
+        None => lock(&mut host, &command)?,
+    };
+    let report = apply::carry_out(&mut host.nftables, &host.state, &plan.desired, &plan.diff, &live)
+        .map_err(|error| applying_failed(&error, &topology, &command))?;
+    finish(args, output, &plan, Some(&live), report)
+}
+
+fn finish(
+    args: &Args,
+    output: &mut Output,
+    plan: &Plan<'_>,
+    applied: Option<&LiveState>,
+    report: Report,
+) -> Result<Exit, Failure> {
+    if args.json {
+        output.json(&ApplyJson {
+            version: JSON_VERSION,
+            kind: "apply",
+            applied: applied.is_some(),
+            transaction_bytes: report.transaction_bytes,
+            tries: report.tries,
+            plan: plan.json(),
+        })?;
+    } else if applied.is_some() {
+        let objects = plan.diff.objects;
+        let file = &plan.topology.file;
+        output.data(&format!("\nApplied and read back: {objects} objects match {file}.\n"))?;
+    } else if args.dry_run && !plan.diff.is_empty() {
+        output.data("Nothing has been changed.\n")?;
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) fn lock(host: &mut Host, command: &str) -> Result<Lock, Failure> {
+    // Without privilege the lock would fail first, with a worse message.
+    host.read_keys([])?;
+    host.state.lock(true).map_err(|error| {
+        let failure = Failure::from_error(&error);
+        match &error {
+            state_dir::Error::Open { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                failure
+                    .exit(Exit::NotPermitted)
+                    .hint(format!("say where state may be kept: isoplan {command} --state-dir DIR"))
+            }
+            state_dir::Error::Shared { .. } => {
+                failure.hint("it must belong to you and be writable by nobody else (chmod 700)")
+            }
+            _ => failure,
+        }
+    })
+}
+
+pub(super) fn applying_failed(error: &apply::Error, topology: &Topology, command: &str) -> Failure {
+    let mut failure = Failure::from_error(error);
+    match error {
+        apply::Error::Commit { source: CommitError::NotPermitted, .. } => {
+            return not_permitted(failure, command);
+        }
+        apply::Error::Commit { source: CommitError::Unknown { .. }, .. } => {
+            failure = failure.hint(format!("see what is there: isoplan plan {}", topology.file));
+        }
+        apply::Error::Commit { op: Some(op), element, .. } => {
+            let (what, origins) = at_fault(op, element.as_ref());
+            failure.causes.push(format!("the kernel refused {what}"));
+            if let Some(origin) = origins.first() {
+                let place = topology.place(*origin);
+                failure = failure.hint(format!("it comes from {} ({place})", topology.entry(*origin)));
+            }
+        }
+        apply::Error::PlanIsStale | apply::Error::KeepsMoving => {
+            failure = failure.hint("run it again; `nft monitor` shows who writes");
+        }
+        apply::Error::Missing(_) => {
+            failure = failure.hint(
+                "the interface has to exist before the sysctl approach can say anything about it; \
+                 approach = \"nftables\" goes by name and does not need it",
+            );
+        }
+        apply::Error::Sysctl { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            return not_permitted(failure, command);
+        }
+        apply::Error::ReadsBackDifferently(_) => {
+            failure = failure.hint(format!("see what differs: isoplan plan {}", topology.file));
+        }
+        _ => {}
+    }
+    failure
+}
+
+/// The step, or the very element, that the kernel refused.
+fn at_fault(op: &Op, element: Option<&crate::ruleset::ElementKey>) -> (String, Vec<EntryId>) {
+    match op {
+        Op::AddElements { family, set, elements } | Op::DeleteElements { family, set, elements } => {
+            let table = table_name(*family);
+            let found = element.and_then(|key| elements.iter().find(|(other, _)| other == key));
+            match found {
+                Some((key, data)) => {
+                    let text = render::element(set, key, data);
+                    let origins = data.origin.0.into_iter().collect();
+                    (format!("element {text} of set {} in {table}", set.name), origins)
+                }
+                None => (format!("elements of set {} in {table}", set.name), Vec::new()),
+            }
+        }
+        Op::AddRule { family, chain, rule, .. } | Op::ReplaceRule { family, chain, rule, .. } => (
+            format!("rule `{}` in chain {chain} of {}", render::rule(rule), table_name(*family)),
+            rule.origins.0.clone(),
+        ),
+        Op::DeleteRule { family, chain, handle } => {
+            (format!("deleting rule handle {handle} in chain {chain} of {}", table_name(*family)), Vec::new())
+        }
+        Op::AddSet { family, set } => (format!("set {} in {}", set.name, table_name(*family)), Vec::new()),
+        Op::DeleteSet { family, set } => {
+            (format!("deleting set {set} in {}", table_name(*family)), Vec::new())
+        }
+        Op::AddChain { family, chain, .. } => {
+            (format!("chain {chain} in {}", table_name(*family)), Vec::new())
+        }
+        Op::DeleteChain { family, chain } => {
+            (format!("deleting chain {chain} in {}", table_name(*family)), Vec::new())
+        }
+        Op::AddTable { family } => (table_name(*family), Vec::new()),
+        Op::DeleteTable { family } => (format!("deleting {}", table_name(*family)), Vec::new()),
+    }
+}

@@ -1,0 +1,138 @@
+//! The command line: one file per verb. The only code that prints.
+
+mod apply;
+mod check;
+mod completions;
+mod output;
+mod plan;
+mod remove;
+mod render;
+mod status;
+mod topology;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::error::{Exit, Failure};
+pub use output::Output;
+
+/// Plans, proves and applies network isolation on a container host.
+///
+/// A container host forwards between all its NICs: a container can reach the network that the host
+/// mounts its storage from, with the host's own address. isoplan takes a file that says what each
+/// bridge and NIC is for, and closes what nobody asked for.
+#[derive(Debug, Parser)]
+#[command(
+    name = "isoplan",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_long_help = AFTER_HELP
+)]
+pub struct Cli {
+    /// When to use colours
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: ColorWhen,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER_HELP: &str = "\
+A first session:
+  isoplan check topology.toml            is the file right, and who may talk to whom?
+  isoplan plan topology.toml             what would change on this host? (changes nothing)
+  isoplan apply topology.toml            show it, ask, do it, read it back
+  isoplan status topology.toml           is it still in place? what was dropped?
+  isoplan remove                         take it all away again
+
+Without root, in a private copy of the network that ends with the command:
+  unshare -rn isoplan plan topology.toml
+
+Exit codes:
+  0 done and clean   1 failed   2 differences (plan --detailed-exitcode, status)
+  64 usage   65 topology refused   77 not permitted
+
+A ping is no proof of isolation: see README.md for why.";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a topology file and show who may talk to whom
+    Check(check::Args),
+    /// Show what would change on this host, and change nothing
+    Plan(plan::Args),
+    /// Carry out a plan: show it, ask, apply it in one transaction, read it back
+    Apply(apply::Args),
+    /// Tell whether the policy is in place, and what it has dropped
+    Status(status::Args),
+    /// Take away what isoplan owns and restore the sysctls that it changed
+    Remove(remove::Args),
+    /// Print the rule set of a topology as text; needs no privilege
+    Render(render::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+/// Where state is kept.
+#[derive(Debug, clap::Args)]
+struct StateArgs {
+    /// Keep the lock and the journal of sysctls below this directory [default: /run/isoplan]
+    #[arg(long, value_name = "DIR", env = "ISOPLAN_STATE_DIR", hide_env_values = true)]
+    state_dir: Option<PathBuf>,
+}
+
+/// Runs a command line, arguments parsed.
+pub fn run(cli: Cli) -> Exit {
+    let mut output = Output::new(match cli.color {
+        ColorWhen::Auto => anstream::ColorChoice::Auto,
+        ColorWhen::Always => anstream::ColorChoice::Always,
+        ColorWhen::Never => anstream::ColorChoice::Never,
+    });
+    let result = match cli.verb {
+        Verb::Check(args) => check::run(&args, &mut output),
+        Verb::Plan(args) => plan::run(&args, &mut output),
+        Verb::Apply(args) => apply::run(&args, &mut output),
+        Verb::Status(args) => status::run(&args, &mut output),
+        Verb::Remove(args) => remove::run(&args, &mut output),
+        Verb::Render(args) => render::run(&args, &mut output),
+        Verb::Completions(args) => completions::run(&args, &mut output),
+    };
+    let result = result.and_then(|exit| output.finish().map(|()| exit));
+    result.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit
+    })
+}
+
+/// Parses the process's arguments. clap prints help, version and usage errors; the latter end with
+/// [`Exit::Usage`].
+///
+/// # Errors
+///
+/// The exit code, when there is nothing more to do.
+pub fn parse() -> Result<Cli, Exit> {
+    Cli::try_parse().map_err(|error| {
+        let asked_for = !error.use_stderr();
+        let _ = error.print();
+        if asked_for { Exit::Done } else { Exit::Usage }
+    })
+}
+
+/// A failure of reading or changing the kernel, with what to do about it.
+fn not_permitted(failure: Failure, command: &str) -> Failure {
+    failure.exit(Exit::NotPermitted).hint(format!(
+        "run it as root, or see what it would do in a private copy of the network:\n        unshare -rn isoplan {command}"
+    ))
+}

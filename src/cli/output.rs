@@ -1,0 +1,95 @@
+//! Data on stdout, the rest on stderr; both end quietly when nobody reads any more.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anstream::ColorChoice;
+use serde::Serialize;
+
+use crate::error::Failure;
+use crate::render::plan::Style;
+
+/// Where a verb prints.
+pub struct Output {
+    stdout: anstream::AutoStream<io::Stdout>,
+    stderr: anstream::AutoStream<io::Stderr>,
+}
+
+/// Lines are not longer than this where nobody tells how wide the terminal is.
+const WIDTH: usize = 80;
+
+impl Output {
+    pub(super) fn new(choice: ColorChoice) -> Self {
+        Self {
+            stdout: anstream::AutoStream::new(io::stdout(), choice),
+            stderr: anstream::AutoStream::new(io::stderr(), choice),
+        }
+    }
+
+    /// Prints data.
+    pub(super) fn data(&mut self, text: &str) -> Result<(), Failure> {
+        told(self.stdout.write_all(text.as_bytes()))
+    }
+
+    /// Prints a value as JSON.
+    pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Failure::new("cannot write JSON").because(error.to_string()))?;
+        self.data(&text)?;
+        self.data("\n")
+    }
+
+    /// Prints what is not data.
+    pub(super) fn note(&mut self, text: &str) {
+        let _ = writeln!(self.stderr, "{text}");
+    }
+
+    pub(super) fn failure(&mut self, failure: &Failure) {
+        // What was printed before comes before it.
+        let _ = self.stdout.flush();
+        if !failure.message.is_empty() {
+            let _ = writeln!(self.stderr, "{failure}");
+        }
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        told(self.stdout.flush())
+    }
+
+    /// How to lay out text. Colours are always asked for: the streams take them out where they do not
+    /// belong.
+    pub(super) fn style(&self, all: bool) -> Style {
+        let width = terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0));
+        Style { color: true, width: width.clamp(WIDTH, 160), all }
+    }
+
+    /// Asks a question on the terminal. Only `y` and `yes` are a yes.
+    ///
+    /// # Errors
+    ///
+    /// When there is nobody to ask.
+    pub(super) fn ask(&mut self, question: &str) -> Result<bool, Failure> {
+        self.finish()?;
+        if !io::stdin().is_terminal() {
+            return Err(Failure::new("there is no terminal to ask on; nothing was changed")
+                .exit(crate::error::Exit::Usage)
+                .hint("say --yes to go ahead without being asked, or --dry-run to look only"));
+        }
+        let _ = write!(self.stderr, "{question} [y/N] ");
+        let _ = self.stderr.flush();
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map_err(|error| {
+            Failure::new("cannot read the answer; nothing was changed").because(error.to_string())
+        })?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+/// A closed pipe is not a failure: `isoplan plan | head` has what it wants.
+fn told(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("cannot write to stdout").because(error.to_string()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,101 @@
+//! `isoplan plan`
+
+use std::path::Path;
+
+use super::topology::TopologyArg;
+use super::{Output, StateArgs, not_permitted};
+use crate::apply::journal;
+use crate::apply::state_dir::StateDir;
+use crate::approach::SysctlKey;
+use crate::diff::LiveState;
+use crate::error::{Exit, Failure};
+use crate::live;
+use crate::netlink::{self, Nftables};
+use crate::plan::Plan;
+use crate::render;
+use crate::topology::Topology;
+
+/// Compares the topology with the live rule set and sysctls of this host (or of the network namespace
+/// that it runs in) and prints what `apply` would do. Changes nothing.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    topology: TopologyArg,
+    /// Print the plan as JSON (docs/json.md)
+    #[arg(long)]
+    json: bool,
+    /// Exit with 2 when there are differences
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// List every element, not only the first few of each set
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let topology = args.topology.checked(output)?;
+    let command = format!("plan {}", args.topology.topology.display());
+    let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
+    let live = host.read(&topology)?;
+    let plan = Plan::new(&topology, &live);
+    if args.json {
+        output.json(&plan.json())?;
+    } else {
+        output.data(&render::plan::plan(&plan, output.style(args.all)))?;
+        if !plan.diff.is_empty() {
+            output
+                .data(&format!("Nothing has been changed; `isoplan apply {}` does it.\n", topology.file))?;
+        }
+    }
+    let differs = args.detailed_exitcode && !plan.diff.is_empty();
+    Ok(if differs { Exit::Differences } else { Exit::Done })
+}
+
+/// The kernel and the state directory of the network namespace that this process is in.
+pub(super) struct Host {
+    pub(super) nftables: Nftables,
+    pub(super) state: StateDir,
+    command: String,
+}
+
+impl Host {
+    pub(super) fn open(state_dir: Option<&Path>, command: &str) -> Result<Self, Failure> {
+        let state = StateDir::locate(state_dir).map_err(|error| Failure::from_error(&error))?;
+        let nftables = Nftables::open().map_err(|error| reading_failed(&error, command))?;
+        Ok(Self { nftables, state, command: command.to_owned() })
+    }
+
+    /// Reads all that a plan for the topology depends on.
+    pub(super) fn read(&mut self, topology: &Topology) -> Result<LiveState, Failure> {
+        let intent = crate::intent::Intent::new(topology);
+        let keys = crate::approach::desired(&intent).sysctls.into_iter().map(|sysctl| sysctl.key);
+        self.read_keys(keys)
+    }
+
+    pub(super) fn read_keys(
+        &mut self,
+        keys: impl IntoIterator<Item = SysctlKey>,
+    ) -> Result<LiveState, Failure> {
+        // First, because it is what fails without privilege, and says so better than a journal would.
+        self.nftables.generation().map_err(|error| reading_failed(&error, &self.command))?;
+        let journal = journal::read(&self.state).map_err(|error| {
+            Failure::from_error(&error)
+                .hint("it says which sysctls isoplan changed; move it away to go on without that knowledge")
+        })?;
+        live::read(&mut self.nftables, keys, journal).map_err(|error| match error {
+            live::Error::Ruleset(error) => reading_failed(&error, &self.command),
+            error => Failure::from_error(&error),
+        })
+    }
+}
+
+fn reading_failed(error: &netlink::Error, command: &str) -> Failure {
+    match error {
+        netlink::Error::NotPermitted => {
+            not_permitted(Failure::new("cannot read the live rule set: operation not permitted"), command)
+        }
+        error => Failure::from_error(error),
+    }
+}

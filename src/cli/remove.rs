@@ -1,0 +1,105 @@
+//! `isoplan remove`
+
+use serde::Serialize;
+
+use super::apply::{applying_failed, lock};
+use super::plan::Host;
+use super::{Output, StateArgs};
+use crate::apply::{self};
+use crate::approach::Desired;
+use crate::diff::{Action, diff};
+use crate::error::{Exit, Failure};
+use crate::plan::{JSON_VERSION, Summary};
+use crate::render::plan::changes;
+use crate::topology::{ApproachName, Topology};
+
+/// Deletes the tables named isoplan, and gives the sysctls that isoplan changed their old values back,
+/// where they still have the value that isoplan wrote. Touches nothing else.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Show what would be removed and stop there
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Print the result as JSON (docs/json.md); needs --yes or --dry-run
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+#[derive(Serialize)]
+struct RemoveJson<'r> {
+    version: u32,
+    kind: &'static str,
+    /// Whether the kernel was changed.
+    removed: bool,
+    summary: Summary,
+    /// Sysctls that isoplan had changed and that have another value by now: left as they are.
+    left: Vec<&'r str>,
+}
+
+pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    if args.json && !args.yes && !args.dry_run {
+        return Err(Failure::new("--json cannot ask").exit(Exit::Usage).hint("add --yes or --dry-run"));
+    }
+    let mut host = Host::open(args.state.state_dir.as_deref(), "remove")?;
+    let early = if args.yes && !args.dry_run { Some(lock(&mut host, "remove")?) } else { None };
+    let live = host.read_keys([])?;
+    // A host without isoplan: nothing desired, so everything of it is to go, sysctls by the journal.
+    let desired = Desired {
+        approach: ApproachName::Nftables,
+        ruleset: crate::ruleset::Ruleset::new(),
+        sysctls: Vec::new(),
+        not_covered: Vec::new(),
+    };
+    let diff = diff(&desired, &live);
+    let left: Vec<_> = live
+        .journal
+        .iter()
+        .filter(|entry| {
+            live.sysctls.get(&entry.key).is_some_and(|now| *now != entry.written && *now != entry.original)
+        })
+        .map(|entry| entry.key.0.as_str())
+        .collect();
+    let topology = Topology::nothing();
+    if !args.json {
+        if diff.is_empty() {
+            output.data("isoplan has nothing on this host; nothing to do.\n")?;
+        } else {
+            output.data(&changes(&topology, &diff, output.style(false)))?;
+        }
+        for key in &left {
+            output.note(&format!("{key} is not what isoplan wrote any more; it is left as it is."));
+        }
+    }
+    let act = !args.dry_run && !diff.is_empty();
+    if act {
+        if !args.yes && !output.ask("\nRemove this?")? {
+            output.note("Nothing has been changed.");
+            return Ok(Exit::Failed);
+        }
+        let _lock = match early {
+            Some(lock) => lock,
+            None => lock(&mut host, "remove")?,
+        };
+        apply::carry_out(&mut host.nftables, &host.state, &desired, &diff, &live)
+            .map_err(|error| applying_failed(&error, &topology, "remove"))?;
+    }
+    if args.json {
+        let summary = Summary {
+            create: diff.count(Action::Create),
+            change: diff.count(Action::Change),
+            delete: diff.count(Action::Delete),
+            objects: 0,
+        };
+        output.json(&RemoveJson { version: JSON_VERSION, kind: "remove", removed: act, summary, left })?;
+    } else if act {
+        output.data("\nRemoved and read back: nothing of isoplan is left.\n")?;
+    } else if args.dry_run && !diff.is_empty() {
+        output.data("Nothing has been changed.\n")?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,74 @@
+//! The TOPOLOGY argument of most verbs.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::Output;
+use crate::error::{Exit, Failure};
+use crate::topology::{Refused, Topology, parse};
+
+/// Nobody writes more; the parser refuses it, and reading stops there.
+const READ_AT_MOST: u64 = 17 * 1024 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TopologyArg {
+    /// The topology file; - reads it from stdin
+    #[arg(value_name = "TOPOLOGY")]
+    pub(super) topology: PathBuf,
+}
+
+/// What came of reading a file.
+pub(super) enum Loaded {
+    Topology(Box<Topology>),
+    Refused(Box<Refused>),
+}
+
+impl TopologyArg {
+    pub(super) fn load(&self) -> Result<Loaded, Failure> {
+        load(&self.topology)
+    }
+
+    /// The topology, or a failure after its mistakes were printed.
+    pub(super) fn checked(&self, output: &mut Output) -> Result<Topology, Failure> {
+        match self.load()? {
+            Loaded::Topology(topology) => Ok(*topology),
+            Loaded::Refused(refused) => Err(print_refused(&refused, output)),
+        }
+    }
+}
+
+pub(super) fn print_refused(refused: &Refused, output: &mut Output) -> Failure {
+    let style = output.style(false);
+    output.note(refused.render(style.color, style.width).trim_end());
+    // The mistakes are the message.
+    Failure::new("").exit(Exit::Topology)
+}
+
+fn load(path: &Path) -> Result<Loaded, Failure> {
+    let (name, bytes) = if path.as_os_str() == "-" {
+        ("<stdin>".to_owned(), read_from(io::stdin().lock()))
+    } else {
+        (path.display().to_string(), File::open(path).and_then(read_from))
+    };
+    let bytes = bytes.map_err(|error| {
+        let failure = Failure::new(format!("cannot read {name}")).because(error.to_string());
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                failure.hint("docs/topology.md describes the file, and fixtures/ has examples")
+            }
+            io::ErrorKind::PermissionDenied => failure.exit(Exit::NotPermitted),
+            _ => failure,
+        }
+    })?;
+    Ok(match parse(&name, &bytes) {
+        Ok(topology) => Loaded::Topology(Box::new(topology)),
+        Err(refused) => Loaded::Refused(Box::new(refused)),
+    })
+}
+
+fn read_from(reader: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(READ_AT_MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

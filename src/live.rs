@@ -1,0 +1,99 @@
+//! The live state of this host, in the planner's own types.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use crate::approach::SysctlKey;
+use crate::diff::{Journaled, LiveState};
+use crate::netlink::{self, Nftables};
+use crate::ruleset::TABLE_NAME;
+
+/// Why the live state could not be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The rule set.
+    Ruleset(netlink::Error),
+    /// A sysctl.
+    Sysctl {
+        /// Which.
+        key: SysctlKey,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ruleset(_) => f.write_str("cannot read the live rule set"),
+            Self::Sysctl { key, .. } => write!(f, "cannot read sysctl `{key}`"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Ruleset(source) => Some(source),
+            Self::Sysctl { source, .. } => Some(source),
+        }
+    }
+}
+
+/// Reads the tables named isoplan, the sysctls of a plan and those in the journal, and the links, of
+/// the network namespace that the calling thread is in.
+///
+/// # Errors
+///
+/// When the kernel refuses one of them. A sysctl that does not exist is not an error.
+pub fn read(
+    nftables: &mut Nftables,
+    keys: impl IntoIterator<Item = SysctlKey>,
+    journal: Vec<Journaled>,
+) -> Result<LiveState, Error> {
+    let snapshot = nftables.read_tables(TABLE_NAME).map_err(Error::Ruleset)?;
+    let keys: BTreeSet<SysctlKey> =
+        keys.into_iter().chain(journal.iter().map(|entry| entry.key.clone())).collect();
+    let mut sysctls = BTreeMap::new();
+    for key in keys {
+        if let Some(value) = sysctl(&key)? {
+            sysctls.insert(key, value);
+        }
+    }
+    Ok(LiveState {
+        ruleset: snapshot.tables,
+        generation: snapshot.generation,
+        sysctls,
+        journal,
+        links: links().ok(),
+    })
+}
+
+/// The file of a sysctl. `/proc/sys/net` follows the calling thread's network namespace.
+pub fn sysctl_path(key: &SysctlKey) -> PathBuf {
+    PathBuf::from("/proc/sys").join(&key.0)
+}
+
+/// The value of a sysctl, without the newline; `None` where there is no such key.
+///
+/// # Errors
+///
+/// When it exists and cannot be read.
+pub fn sysctl(key: &SysctlKey) -> Result<Option<String>, Error> {
+    match fs::read_to_string(sysctl_path(key)) {
+        Ok(value) => Ok(Some(value.trim_end().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Sysctl { key: key.clone(), source }),
+    }
+}
+
+/// The names of all links. `/proc/net` would show the main thread's namespace (proc(5)).
+fn links() -> io::Result<BTreeSet<String>> {
+    let text = fs::read_to_string("/proc/thread-self/net/dev")?;
+    // Two lines of headings, then "  eth0: ...".
+    let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
+    Ok(names.map(|(name, _)| name.trim().to_owned()).collect())
+}

@@ -1,0 +1,210 @@
+//! A plan: what a topology means, and the changes that make this host agree with it.
+
+use serde::Serialize;
+
+use crate::approach::{Desired, desired};
+use crate::diff::{Action, Diff, Kind, LiveState, diff};
+use crate::intent::Intent;
+use crate::topology::{EntryId, NetworkKind, Topology};
+
+/// The changes for one topology on one host.
+#[derive(Debug, Clone)]
+pub struct Plan<'t> {
+    /// Whose.
+    pub topology: &'t Topology,
+    /// What it means.
+    pub intent: Intent<'t>,
+    /// What should be there.
+    pub desired: Desired,
+    /// What is to be done.
+    pub diff: Diff,
+    /// The ruleset generation that the changes were worked out against.
+    pub generation: u32,
+    /// Interfaces of the topology that the host does not have now. Rules go by name and hold as soon as
+    /// they appear.
+    pub absent: Vec<String>,
+}
+
+impl<'t> Plan<'t> {
+    /// Works out the changes.
+    pub fn new(topology: &'t Topology, live: &LiveState) -> Self {
+        let intent = Intent::new(topology);
+        let desired = desired(&intent);
+        let diff = diff(&desired, live);
+        let absent = absent(topology, live);
+        Self { topology, intent, desired, diff, generation: live.generation, absent }
+    }
+}
+
+fn absent(topology: &Topology, live: &LiveState) -> Vec<String> {
+    let Some(links) = &live.links else { return Vec::new() };
+    let networks = topology.networks.iter().map(|net| (net.name.to_string(), net.name.is_prefix()));
+    let nics = topology.nics.iter().map(|nic| (nic.name.to_string(), false));
+    let flats = topology.flats.iter().map(|flat| (flat.name.to_string(), false));
+    networks
+        .chain(nics)
+        .chain(flats)
+        .filter(|(name, prefix)| {
+            let stem = name.trim_end_matches('*');
+            if *prefix { !links.iter().any(|link| link.starts_with(stem)) } else { !links.contains(stem) }
+        })
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// The version of the JSON below; it changes when a field changes its meaning or goes away.
+pub const JSON_VERSION: u32 = 1;
+
+/// A plan as JSON: `docs/json.md`.
+#[derive(Debug, Serialize)]
+pub struct PlanJson<'p> {
+    /// [`JSON_VERSION`].
+    pub version: u32,
+    /// `plan`.
+    pub kind: &'static str,
+    /// The file.
+    pub topology: &'p str,
+    /// The approach.
+    pub approach: &'static str,
+    /// Whether anything differs.
+    pub differs: bool,
+    /// The ruleset generation of the host.
+    pub generation: u32,
+    /// How many of each.
+    pub summary: Summary,
+    /// One by one.
+    pub changes: Vec<ChangeJson<'p>>,
+    /// Sysctls that should have a value and do not exist on this host.
+    pub missing_sysctls: Vec<&'p str>,
+    /// Interfaces that the host does not have now.
+    pub absent_interfaces: &'p [String],
+    /// What the approach does not stop.
+    pub not_covered: &'p [&'static str],
+}
+
+/// Numbers of changes.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// To create.
+    pub create: usize,
+    /// To change.
+    pub change: usize,
+    /// To delete.
+    pub delete: usize,
+    /// Objects that the desired state has in all.
+    pub objects: usize,
+}
+
+/// One change.
+#[derive(Debug, Serialize)]
+pub struct ChangeJson<'p> {
+    /// `create`, `change` or `delete`.
+    pub action: &'static str,
+    /// `table`, `set`, `element`, `chain`, `rule` or `sysctl`.
+    pub kind: &'static str,
+    /// `inet isoplan`; absent for a sysctl.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The set, chain or sysctl that it is, or is in.
+    pub name: &'p str,
+    /// The id of a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'p str>,
+    /// What there is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<&'p str>,
+    /// What there will be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<&'p str>,
+    /// Why.
+    pub why: &'p str,
+    /// The topology entries that it comes from.
+    pub from: Vec<OriginJson>,
+}
+
+/// A topology entry.
+#[derive(Debug, Serialize)]
+pub struct OriginJson {
+    /// `nic eth1`.
+    pub entry: String,
+    /// From 1; absent for what the file leaves to its default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+}
+
+impl Plan<'_> {
+    /// The documented JSON form.
+    pub fn json(&self) -> PlanJson<'_> {
+        PlanJson {
+            version: JSON_VERSION,
+            kind: "plan",
+            topology: &self.topology.file,
+            approach: self.desired.approach.as_str(),
+            differs: !self.diff.is_empty(),
+            generation: self.generation,
+            summary: Summary {
+                create: self.diff.count(Action::Create),
+                change: self.diff.count(Action::Change),
+                delete: self.diff.count(Action::Delete),
+                objects: self.diff.objects,
+            },
+            changes: self.changes_json(),
+            missing_sysctls: self.diff.missing.iter().map(|sysctl| sysctl.key.0.as_str()).collect(),
+            absent_interfaces: &self.absent,
+            not_covered: &self.desired.not_covered,
+        }
+    }
+
+    fn changes_json(&self) -> Vec<ChangeJson<'_>> {
+        self.diff
+            .changes
+            .iter()
+            .map(|change| ChangeJson {
+                action: change.action.as_str(),
+                kind: change.kind.as_str(),
+                table: change.family.map(|family| format!("{family} {}", crate::ruleset::TABLE_NAME)),
+                name: &change.name,
+                rule: change.rule.as_ref().map(|id| id.0.as_str()),
+                old: change.old.as_deref(),
+                new: change.new.as_deref(),
+                why: &change.why,
+                from: change.origins.iter().map(|origin| self.origin_json(*origin)).collect(),
+            })
+            .collect()
+    }
+
+    fn origin_json(&self, id: EntryId) -> OriginJson {
+        let entry = self.topology.entry(id);
+        OriginJson { entry: entry.to_string(), line: (entry.line > 0).then_some(entry.line) }
+    }
+
+    /// Whether a change is about a table, and not a sysctl.
+    pub fn changes_tables(&self) -> bool {
+        self.diff.changes.iter().any(|change| change.kind != Kind::Sysctl)
+    }
+
+    /// Remarks that a reader should see besides the changes.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if !self.absent.is_empty() {
+            let names = self.absent.join(", ");
+            remarks.push(format!(
+                "Not on this host now: {names}. Rules go by name and hold from the moment it appears."
+            ));
+        }
+        for sysctl in &self.diff.missing {
+            remarks.push(format!("{} does not exist here, so it cannot be {}.", sysctl.key, sysctl.value));
+        }
+        if !self.topology.flats.is_empty() {
+            remarks.push(
+                "Flat instances are bridged, not routed: table bridge isoplan guards their frames."
+                    .to_owned(),
+            );
+        }
+        if self.topology.networks.iter().any(|net| matches!(net.kind, NetworkKind::Overlay { .. })) {
+            remarks
+                .push("Encapsulated packets of overlays are taken from the underlay NIC alone.".to_owned());
+        }
+        remarks
+    }
+}

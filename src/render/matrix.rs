@@ -1,0 +1,230 @@
+//! Who may talk to whom, as a table and as a list of pairs.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::intent::{Intent, IpFamily, Party, Way};
+
+/// One pair of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// `docker0 -> eth1 (storage)`.
+    pub what: String,
+    /// `blocked`, or `IPv4 open, IPv6 blocked` where the families differ.
+    pub way: String,
+}
+
+/// A row or column: parties that no rule tells apart, by the first of them.
+struct Group {
+    party: Party,
+    label: String,
+}
+
+/// Networks that mean the same are shown once; more than this many groups are cut.
+const GROUPS: usize = 40;
+
+fn network_groups(intent: &Intent<'_>) -> Vec<Group> {
+    let networks = &intent.topology.networks;
+    // Told apart by what they reach, what reaches them, and what may come in.
+    let mut reached_by = vec![Vec::new(); networks.len()];
+    for (from, reached) in intent.network_reach.iter().enumerate() {
+        for to in &reached.networks {
+            reached_by[*to].push((0, from));
+        }
+    }
+    for (from, reached) in intent.nic_reach.iter().enumerate() {
+        for to in &reached.networks {
+            reached_by[*to].push((1, from));
+        }
+    }
+    let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (index, network) in networks.iter().enumerate() {
+        let families = IpFamily::BOTH.map(|family| intent.speaks(Party::Network(index), family));
+        let excepted = intent
+            .topology
+            .allows
+            .iter()
+            .any(|allow| allow.from == network.name || allow.to_name == network.name);
+        // One with exceptions, or that another names, stands for itself.
+        let own =
+            (excepted || !reached_by[index].is_empty() || !intent.network_reach[index].networks.is_empty())
+                .then_some(index);
+        let key = (own, intent.network_reach[index].clone(), network.inbound, families);
+        groups.entry(key).or_default().push(index);
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort();
+    groups
+        .into_iter()
+        .map(|members| {
+            let name = &networks[members[0]].name;
+            let label = match members.len() {
+                1 => name.to_string(),
+                2 => format!("{name}, {}", networks[members[1]].name),
+                more => format!("{name} and {} more", more - 1),
+            };
+            Group { party: Party::Network(members[0]), label }
+        })
+        .collect()
+}
+
+fn nic_groups(intent: &Intent<'_>) -> Vec<Group> {
+    let nics = intent.topology.nics.iter().enumerate();
+    nics.map(|(index, nic)| Group { party: Party::Nic(index), label: format!("{} ({})", nic.name, nic.role) })
+        .collect()
+}
+
+fn senders(intent: &Intent<'_>) -> Vec<Group> {
+    let flats = intent.topology.flats.iter().enumerate();
+    let flats = flats
+        .map(|(index, flat)| Group { party: Party::Flat(index), label: format!("{} (flat)", flat.name) });
+    let mut senders = network_groups(intent);
+    senders.extend(flats);
+    senders.extend(nic_groups(intent));
+    senders
+}
+
+fn receivers(intent: &Intent<'_>) -> Vec<Group> {
+    let hosts =
+        intent.topology.nics.iter().enumerate().map(|(index, nic)| Group {
+            party: Party::HostOn(index),
+            label: format!("host on {}", nic.name),
+        });
+    let mut receivers = network_groups(intent);
+    receivers.extend(nic_groups(intent));
+    receivers.extend(hosts);
+    receivers
+}
+
+/// `open`, or one word per family where they differ; `-` where no family has both.
+fn cell(intent: &Intent<'_>, from: Party, to: Party) -> String {
+    let ways = IpFamily::BOTH.map(|family| intent.way(from, to, family));
+    match ways {
+        [None, None] => "-".to_owned(),
+        [Some(way), None] | [None, Some(way)] => way.as_str().to_owned(),
+        [Some(v4), Some(v6)] if v4 == v6 => v4.as_str().to_owned(),
+        [Some(v4), Some(v6)] => format!("IPv4 {}, IPv6 {}", v4.as_str(), v6.as_str()),
+    }
+}
+
+/// The matrix: rows send, columns receive.
+pub fn matrix(intent: &Intent<'_>) -> String {
+    let (senders, receivers) = (senders(intent), receivers(intent));
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let header =
+        std::iter::once("from \\ to").chain(receivers.iter().take(GROUPS).map(|to| to.label.as_str()));
+    table.set_header(header);
+    for from in senders.iter().take(GROUPS) {
+        let cells = receivers.iter().take(GROUPS).map(|to| {
+            // A network stands for itself here: containers on one bridge talk to each other.
+            cell(intent, from.party, to.party)
+        });
+        table.add_row(std::iter::once(from.label.clone()).chain(cells));
+    }
+    let mut text = String::new();
+    for line in table.to_string().lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    let cut = senders.len().saturating_sub(GROUPS) + receivers.len().saturating_sub(GROUPS);
+    if cut > 0 {
+        text.push_str(&format!("and {cut} more rows and columns \n"));
+    }
+    text
+}
+
+/// What `isoplan check` answers to a right file.
+pub fn page(intent: &Intent<'_>) -> String {
+    let topology = intent.topology;
+    let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+    let mut text = format!(
+        "{} is right: {}, {}, {}, {}.\n\n",
+        topology.file,
+        count(topology.networks.len(), "network"),
+        count(topology.flats.len(), "flat"),
+        count(topology.nics.len(), "NIC"),
+        count(topology.allows.len(), "exception"),
+    );
+    text.push_str(&matrix(intent));
+    text.push_str(
+        "\nopen: may open connections. answers: only within connections that the other side opened.\n",
+    );
+    text.push_str("published: answers, and what a DNAT rule sends there. exceptions: what [[allow]] says.\n");
+    for allow in &topology.allows {
+        let ports: Vec<_> = allow
+            .ports
+            .iter()
+            .map(|ports| match (ports.first, ports.last) {
+                (first, last) if first == last => first.to_string(),
+                (first, last) => format!("{first}-{last}"),
+            })
+            .collect();
+        let protocol = allow.protocol.map_or("any protocol", |protocol| protocol.as_str());
+        let reason = allow.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        text.push_str(&format!(
+            "exception: {} -> {} {protocol} {}{reason}\n",
+            allow.from,
+            allow.to,
+            ports.join(", ")
+        ));
+    }
+    text
+}
+
+/// One pair as JSON. A family that one of the two does not have is absent.
+#[derive(Debug, Serialize)]
+pub struct PairJson {
+    from: String,
+    to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv4: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv6: Option<&'static str>,
+}
+
+/// All pairs; networks that mean the same stand together.
+pub fn pairs_json(intent: &Intent<'_>) -> Vec<PairJson> {
+    let receivers = receivers(intent);
+    let mut pairs = Vec::new();
+    for from in senders(intent).iter().take(GROUPS) {
+        for to in receivers.iter().take(GROUPS) {
+            let way = |family| intent.way(from.party, to.party, family).map(Way::as_str);
+            let (ipv4, ipv6) = (way(IpFamily::V4), way(IpFamily::V6));
+            pairs.push(PairJson { from: from.label.clone(), to: to.label.clone(), ipv4, ipv6 });
+        }
+    }
+    pairs
+}
+
+/// The pairs that a reader of a plan wants to see: blocked ones first, at most so many.
+pub fn pairs(intent: &Intent<'_>, most: usize) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    let (senders, receivers) = (senders(intent), receivers(intent));
+    for from in senders.iter().take(GROUPS) {
+        for to in receivers.iter().take(GROUPS) {
+            let same_nic =
+                matches!((from.party, to.party), (Party::Nic(a), Party::Nic(b) | Party::HostOn(b)) if a == b);
+            if from.party == to.party || same_nic {
+                continue;
+            }
+            let way = cell(intent, from.party, to.party);
+            if way != "-" {
+                let own = way == Way::Open.as_str();
+                pairs.push((own, Pair { what: format!("{} -> {}", from.label, to.label), way }));
+            }
+        }
+    }
+    pairs.sort_by_key(|(open, _)| *open);
+    let all = pairs.len();
+    let mut shown: Vec<_> = pairs.into_iter().map(|(_, pair)| pair).take(most).collect();
+    if all > most {
+        shown.push(Pair {
+            what: format!("and {} more pairs", all - most),
+            way: "(isoplan check shows the matrix)".to_owned(),
+        });
+    }
+    shown
+}

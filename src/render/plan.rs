@@ -1,0 +1,247 @@
+//! A plan as text for people: the meaning first, then the changes, then what to do.
+
+use std::fmt::Write as _;
+
+use super::matrix;
+use crate::diff::{Action, Change, Diff, Kind, table_name};
+use crate::plan::Plan;
+use crate::topology::Topology;
+
+/// How to lay it out.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// Whether to use ANSI colours. Nothing needs them to be understood.
+    pub color: bool,
+    /// In columns.
+    pub width: usize,
+    /// Whether to list every element instead of the first few of each set.
+    pub all: bool,
+}
+
+/// How many elements of one set are listed, and how many pairs of networks.
+const LISTED: usize = 8;
+
+/// The whole plan, without the last line that says what to do next.
+pub fn plan(plan: &Plan<'_>, style: Style) -> String {
+    if plan.diff.is_empty() {
+        let mut text =
+            format!("In place: {} objects match {}; nothing to do.\n", plan.diff.objects, plan.topology.file);
+        push_remarks(&mut text, plan, style);
+        return text;
+    }
+    let mut text = String::new();
+    Writer { text: &mut text, style, topology: plan.topology }.meaning(plan);
+    text.push_str(&changes(plan.topology, &plan.diff, style));
+    push_remarks(&mut text, plan, style);
+    text
+}
+
+/// The changes alone, with a line that counts them.
+pub fn changes(topology: &Topology, diff: &Diff, style: Style) -> String {
+    let mut text = String::new();
+    Writer { text: &mut text, style, topology }.changes(&diff.changes);
+    let _ = writeln!(
+        text,
+        "\n{} to add, {} to change, {} to remove. (+ create, ~ change, - delete)",
+        diff.count(Action::Create),
+        diff.count(Action::Change),
+        diff.count(Action::Delete),
+    );
+    text
+}
+
+fn push_remarks(text: &mut String, plan: &Plan<'_>, style: Style) {
+    for remark in plan.remarks() {
+        push_wrapped(text, &remark, style.width, 0);
+    }
+    let not_covered = format!("Not covered: {}.", plan.desired.not_covered.join("; "));
+    push_wrapped(text, &not_covered, style.width, 0);
+}
+
+/// Breaks at spaces so that no line is longer than the width where that is possible.
+fn push_wrapped(text: &mut String, sentence: &str, width: usize, indent: usize) {
+    let mut column = 0;
+    for word in sentence.split(' ') {
+        if column > 0 && column + 1 + word.chars().count() > width {
+            text.push('\n');
+            column = 0;
+        }
+        if column == 0 {
+            text.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += word.chars().count();
+    }
+    text.push('\n');
+}
+
+struct Writer<'w> {
+    text: &'w mut String,
+    style: Style,
+    topology: &'w Topology,
+}
+
+impl Writer<'_> {
+    fn meaning(&mut self, plan: &Plan<'_>) {
+        if plan.desired.ruleset.is_empty() {
+            self.text.push_str("The sysctl approach stops answers, not packets: see below.\n\n");
+            return;
+        }
+        let pairs = matrix::pairs(&plan.intent, LISTED * 2);
+        self.text.push_str("With this plan:\n\n");
+        let longest = pairs.iter().map(|pair| pair.what.chars().count()).max().unwrap_or(0);
+        for pair in &pairs {
+            let _ = writeln!(self.text, "  {:longest$}  {}", pair.what, pair.way);
+        }
+        if pairs.is_empty() {
+            self.text.push_str("  nothing is forwarded that the topology does not name\n");
+        }
+        self.text.push('\n');
+    }
+
+    fn changes(&mut self, changes: &[Change]) {
+        let mut open_table = None;
+        let mut open_container = None;
+        let mut index = 0;
+        while index < changes.len() {
+            let change = &changes[index];
+            if change.kind != Kind::Sysctl && open_table != change.family {
+                open_table = change.family;
+                open_container = None;
+                if change.kind != Kind::Table
+                    && let Some(family) = change.family
+                {
+                    self.line(0, Action::Change, &table_name(family), "");
+                }
+            }
+            match change.kind {
+                Kind::Table => {
+                    let name = change.family.map(table_name).unwrap_or_default();
+                    let old = change.old.as_ref().map(|old| format!(" ({old})")).unwrap_or_default();
+                    self.line(0, change.action, &format!("{name}{old}"), &change.why);
+                }
+                Kind::Set | Kind::Chain => {
+                    open_container = Some((change.kind, change.name.clone()));
+                    self.container(change);
+                }
+                Kind::Element | Kind::Rule => {
+                    let kind = if change.kind == Kind::Element { Kind::Set } else { Kind::Chain };
+                    let container = Some((kind, change.name.clone()));
+                    if open_container != container {
+                        open_container = container;
+                        let name = format!("{} {}", kind.as_str(), change.name);
+                        self.line(2, Action::Change, &name, "");
+                    }
+                    if change.kind == Kind::Element {
+                        let run = changes[index..]
+                            .iter()
+                            .take_while(|next| {
+                                next.kind == Kind::Element
+                                    && next.name == change.name
+                                    && next.family == change.family
+                            })
+                            .count();
+                        self.elements(&changes[index..index + run]);
+                        index += run;
+                        continue;
+                    }
+                    self.change(4, change);
+                }
+                Kind::Sysctl => {
+                    open_table = None;
+                    let (old, new) = (change.old.as_deref(), change.new.as_deref());
+                    let values = format!("{} {} -> {}", change.name, old.unwrap_or("-"), new.unwrap_or("-"));
+                    self.line(0, change.action, &values, &self.reason(change));
+                }
+            }
+            index += 1;
+        }
+    }
+
+    fn container(&mut self, change: &Change) {
+        let detail = match (&change.old, &change.new) {
+            (Some(old), Some(new)) => format!("  {old} -> {new}"),
+            (Some(only), None) | (None, Some(only)) => format!("  {only}"),
+            (None, None) => String::new(),
+        };
+        let text = format!("{} {}{detail}", change.kind.as_str(), change.name);
+        self.line(2, change.action, &text, &change.why);
+    }
+
+    fn elements(&mut self, changes: &[Change]) {
+        let shown = if self.style.all || changes.len() <= LISTED { changes.len() } else { LISTED };
+        for change in &changes[..shown] {
+            self.change(4, change);
+        }
+        if shown < changes.len() {
+            let _ =
+                writeln!(self.text, "      and {} more elements (--all lists them)", changes.len() - shown);
+        }
+    }
+
+    fn change(&mut self, indent: usize, change: &Change) {
+        match (&change.old, &change.new) {
+            (Some(old), Some(new)) => {
+                self.line(indent, change.action, old, "");
+                let _ = write!(self.text, "{:indent$}  becomes\n{:indent$}  ", "", "");
+                let reason = self.reason(change);
+                self.finish(indent + 2, new, &reason);
+            }
+            (Some(only), None) | (None, Some(only)) => {
+                self.line(indent, change.action, only, &self.reason(change));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// "F3 nothing is forwarded to nic eth1 (storage), topology.toml:14".
+    fn reason(&self, change: &Change) -> String {
+        let mut reason = String::new();
+        if let Some(id) = &change.rule {
+            let _ = write!(reason, "{id} ");
+        }
+        reason.push_str(&change.why);
+        if let Some(origin) = change.origins.first() {
+            let entry = self.topology.entry(*origin);
+            if change.why.is_empty() {
+                let _ = write!(reason, "{entry}");
+            }
+            if entry.line > 0 {
+                let _ = write!(reason, ", {}", self.topology.place(*origin));
+            }
+        }
+        reason
+    }
+
+    fn line(&mut self, indent: usize, action: Action, what: &str, reason: &str) {
+        let (on, off) = match (self.style.color, action) {
+            (false, _) => ("", ""),
+            (true, Action::Create) => ("\u{1b}[32m", "\u{1b}[0m"),
+            (true, Action::Change) => ("\u{1b}[33m", "\u{1b}[0m"),
+            (true, Action::Delete) => ("\u{1b}[31m", "\u{1b}[0m"),
+        };
+        let _ = write!(self.text, "{:indent$}{on}{}{off} ", "", action.sign());
+        self.finish(indent + 2, what, reason);
+    }
+
+    /// The reason goes behind where it fits, else below.
+    fn finish(&mut self, column: usize, what: &str, reason: &str) {
+        const REASON_AT: usize = 44;
+        let used = column + what.chars().count();
+        if reason.is_empty() {
+            let _ = writeln!(self.text, "{what}");
+            return;
+        }
+        let at = used.max(REASON_AT) + 2;
+        if at + reason.chars().count() <= self.style.width {
+            let _ = writeln!(self.text, "{what}{:pad$}{reason}", "", pad = at - used);
+        } else {
+            let _ = writeln!(self.text, "{what}");
+            push_wrapped(self.text, reason, self.style.width, column + 4);
+        }
+    }
+}
