@@ -15,10 +15,28 @@ use crate::ruleset::{
 
 /// The expressions of `NFTA_RULE_EXPRESSIONS`.
 pub(super) fn expressions(list: &[u8]) -> Vec<Expr> {
-    Attrs::new(list)
-        .filter(|attr| attr.kind == nfta::LIST_ELEM)
-        .filter_map(|attr| expression(attr.payload))
-        .collect()
+    let elements = Attrs::new(list).filter(|attr| attr.kind == nfta::LIST_ELEM);
+    let mut exprs = Vec::new();
+    for mut expr in elements.filter_map(|attr| expression(attr.payload)) {
+        if let Some(previous) = exprs.last() {
+            shorten_presence(previous, &mut expr);
+        }
+        exprs.push(expr);
+    }
+    exprs
+}
+
+/// `fib ... exists` loads one byte, and zeros the rest of the register. nft up to 1.1.5 compares all four
+/// bytes, in host order; later ones compare the byte. Where the first byte is the lowest, both mean the
+/// same; the value is the shorter one.
+fn shorten_presence(previous: &Expr, expr: &mut Expr) {
+    if let (Expr::Fib { present: true, dreg, .. }, Expr::Cmp { sreg, data, .. }) = (previous, expr)
+        && dreg == sreg
+        && cfg!(target_endian = "little")
+        && matches!(data.as_slice(), [_, 0, 0, 0])
+    {
+        data.truncate(1);
+    }
 }
 
 /// One expression; `None` for one that does nothing.

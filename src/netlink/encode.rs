@@ -261,13 +261,30 @@ fn rule_message(
     if !rule.comment.is_empty() {
         object.userdata(&comment(&rule.comment)?)?;
     }
-    if rule.exprs.iter().any(|expr| matches!(expr, Expr::Unknown { .. })) {
-        return with_unknown(header, &object, &rule.exprs);
+    let mut exprs = rule.exprs.clone();
+    lengthen_presence(&mut exprs);
+    if exprs.iter().any(|expr| matches!(expr, Expr::Unknown { .. })) {
+        return with_unknown(header, &object, &exprs);
     }
-    for expr in &rule.exprs {
+    for expr in &exprs {
         object.push(expression(expr)?)?;
     }
     Ok(object.message(header))
+}
+
+/// Compares what `fib ... exists` loads in the way of nft up to 1.1.5, which all but the latest
+/// distributions have: it cannot read its own listing of the shorter way. See `shorten_presence`.
+fn lengthen_presence(exprs: &mut [Expr]) {
+    for index in 1..exprs.len() {
+        if let [Expr::Fib { present: true, dreg, .. }, Expr::Cmp { sreg, data, .. }] =
+            &mut exprs[index - 1..=index]
+            && dreg == sreg
+            && cfg!(target_endian = "little")
+            && data.len() == 1
+        {
+            data.resize(4, 0);
+        }
+    }
 }
 
 /// User data of a rule that nft shows as its comment.

@@ -1,11 +1,12 @@
 //! Everything against a real kernel.
 
 mod round_trip;
+mod sample;
 
 use std::sync::Arc;
 
 use super::{CommitError, Nftables, Snapshot, encode};
-use crate::ruleset::{Op, Ruleset, TABLE_NAME};
+use crate::ruleset::{Expr, Op, Ruleset, TABLE_NAME};
 
 /// Reads the tables of isoplan.
 fn read() -> Snapshot {
@@ -41,4 +42,37 @@ fn creation(ruleset: &Ruleset) -> Vec<Op> {
         }
     }
     ops
+}
+
+/// Everything in tables that isoplan has no type for.
+fn unknown(ruleset: &Ruleset) -> Vec<String> {
+    let mut found = Vec::new();
+    for table in ruleset.values() {
+        found.extend(table.unknown.iter().cloned());
+        let rules = table.chains.values().flat_map(|chain| &chain.rules);
+        for expr in rules.flat_map(|rule| &rule.exprs) {
+            if let Expr::Unknown { name, .. } = expr {
+                found.push(name.clone());
+            }
+        }
+    }
+    found
+}
+
+/// Fails with the first object that differs, which is easier to read than both rule sets.
+#[track_caller]
+fn assert_same(found: &Ruleset, wanted: &Ruleset) {
+    assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
+    for (found, wanted) in found.values().zip(wanted.values()) {
+        for (found, wanted) in found.sets.values().zip(wanted.sets.values()) {
+            assert_eq!(found, wanted);
+        }
+        for (found, wanted) in found.chains.values().zip(wanted.chains.values()) {
+            for (found, wanted) in found.rules.iter().zip(&wanted.rules) {
+                assert_eq!(found, wanted);
+            }
+            assert_eq!(found, wanted);
+        }
+    }
+    assert_eq!(found, wanted);
 }
