@@ -275,8 +275,8 @@ impl Reader<'_> {
             CmpOp::Neq => "!= ",
         };
         let right = match (loaded.meaning, data) {
-            (Meaning::Exists, [1]) => "exists".to_owned(),
-            (Meaning::Exists, [0]) => "missing".to_owned(),
+            (Meaning::Exists, data) if is_number(data, 1) => "exists".to_owned(),
+            (Meaning::Exists, data) if is_number(data, 0) => "missing".to_owned(),
             (Meaning::NfProto, [2]) => "ipv4".to_owned(),
             (Meaning::NfProto, [10]) => "ipv6".to_owned(),
             (Meaning::Direction, [0]) => "original".to_owned(),
@@ -303,6 +303,11 @@ fn address_prefix(words: &str, data: &[u8]) -> Option<String> {
         _ => return None,
     };
     Some(prefix)
+}
+
+/// Whether a byte, or a word in host order, is that number.
+fn is_number(data: &[u8], number: u8) -> bool {
+    data == [number] || u32_of(data) == Some(u32::from(number))
 }
 
 fn u32_of(bytes: &[u8]) -> Option<u32> {
