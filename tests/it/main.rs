@@ -6,12 +6,24 @@
 #[allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 mod lab;
 
+/// The kernel changed by hand and by others: seen, repaired, removed.
+mod kernel_by_hand;
+/// `kill -9` at any moment.
+mod kill;
+/// Not a test: what the kernel holds, as other programs show it.
+mod live;
 /// What packets show: what is closed after an apply, and what goes on working.
 mod packets;
+/// Changes under traffic.
+mod re_apply;
+/// Ten thousand bridges.
+mod scale;
 /// What the sysctl approach stops and what it does not.
 mod sysctl_approach;
 
-use lab::{HostSpec, Lab, Outcome, Program, probe::Probe};
+use lab::node::Node;
+use lab::probe::Probe;
+use lab::{HostSpec, Lab, Outcome, Program};
 
 /// The program under test.
 const ISOPLAN: &str = env!("CARGO_BIN_EXE_isoplan");
@@ -21,6 +33,18 @@ fn start(spec: HostSpec) -> (Lab, Program) {
     let program = Program::new(ISOPLAN).expect("make a directory for the program");
     program.write("topology.toml", &spec.topology()).expect("write the topology");
     (Lab::start(spec).expect("build the lab"), program)
+}
+
+/// Makes sure, before anything is written, that this is not the machine's own network, and sets what a new
+/// namespace may have taken over from it.
+fn has_namespace_of_its_own(host: &Node) {
+    assert!(
+        std::path::Path::new("/run/netns").is_dir(),
+        "a test changes the network in a namespace of its own only"
+    );
+    host.ip("link set lo up\n").expect("bring the loopback up");
+    host.sysctl("net/ipv4/ip_forward", "0").expect("write a sysctl");
+    host.sysctl("net/ipv6/conf/all/forwarding", "0").expect("write a sysctl");
 }
 
 /// Sends every probe and says, all at once, which had another outcome than they should.

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use super::PORT;
 use super::capture::{self, Journal, Seen, What};
+use super::isolate;
 use super::node::Node;
 use super::packet;
 use super::probe::Tag;
@@ -46,10 +47,7 @@ pub(crate) struct Lab {
 impl Lab {
     /// Builds it in the namespaces that this process is in; see [`super::isolate`].
     pub(crate) fn start(spec: HostSpec) -> io::Result<Self> {
-        assert!(
-            std::fs::read_dir("/sys/class/net").is_ok() && std::path::Path::new("/run/netns").is_dir(),
-            "a lab is built in namespaces of its own only"
-        );
+        isolate::require();
         let cpu = pin_to_one_cpu()?;
         let mut lab = Self {
             spec: spec.clone(),

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::{self, Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -130,13 +131,26 @@ pub(crate) fn is_real_root() -> bool {
     nix::unistd::geteuid().is_root() && std::fs::read_to_string("/proc/self/uid_map").is_ok_and(whole)
 }
 
+/// Whether this process was [`prepare`]d.
+static IS_ISOLATED: AtomicBool = AtomicBool::new(false);
+
+/// Panics in a process that is not in namespaces of its own: nothing may be changed there.
+pub(crate) fn require() {
+    assert!(IS_ISOLATED.load(Ordering::Relaxed), "a lab is made in namespaces of its own only");
+}
+
 /// Makes the namespaces ready for the body.
 pub(crate) fn prepare() -> io::Result<()> {
+    // The first process of a pid namespace: what `start` makes, and nothing else is.
+    if process::id() != 1 || env::var_os(INSIDE).is_none() {
+        return Err(io::Error::other("not in namespaces of its own"));
+    }
     // The process outside holds the other end of stdin. When it is gone, however it went, this one follows.
     thread::spawn(follow_stdin);
     // `ip netns` and isoplan keep files under /run; these are to be seen by nobody else.
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
     std::fs::create_dir("/run/netns")?;
+    IS_ISOLATED.store(true, Ordering::Relaxed);
     Ok(())
 }
 
