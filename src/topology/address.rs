@@ -194,3 +194,50 @@ pub(super) fn snat(texts: List<String>, title: &str, mistakes: &mut Mistakes) ->
     }
     list
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::mistake::Span;
+    use super::*;
+
+    /// `expected` is empty, or how the hint starts.
+    fn check(text: &str, expected: &str, read: Option<&str>) {
+        let mut mistakes = Mistakes::default();
+        let at = At { value: text.to_owned(), span: Span::default() };
+        let result = match subnet(&at, "nic `eth0`", &mut mistakes) {
+            Subnet::Read(net) | Subnet::Guessed(net) | Subnet::Vague(net) => Some(net.to_string()),
+            Subnet::Unknown => None,
+        };
+        assert_eq!(result.as_deref(), read, "{text}");
+        let refused = mistakes.refuse("f", "");
+        let hint = refused.mistakes.first().and_then(|mistake| mistake.hint.clone()).unwrap_or_default();
+        assert!(hint.starts_with(expected) && hint.is_empty() == expected.is_empty(), "{text}: {hint}");
+    }
+
+    #[test]
+    fn subnets() {
+        check("10.0.0.0/8", "", Some("10.0.0.0/8"));
+        check("240.0.0.0/5", "", Some("240.0.0.0/5"));
+        check("FD56::/64", "", Some("fd56::/64"));
+        check("10.0.0.1/32", "", Some("10.0.0.1/32"));
+        check("10.0.0.1/8", "the network is `10.0.0.0/8`", Some("10.0.0.0/8"));
+        check("fd56::1/64", "the network is `fd56::/64`", Some("fd56::/64"));
+        check("10.0.0.1", "the address alone is `10.0.0.1/32`", Some("10.0.0.1/32"));
+        check("fd56::1", "the address alone is `fd56::1/128`", Some("fd56::1/128"));
+        check("10.1.2.0/33", "a number from 1 to 32", Some("10.1.0.0/16"));
+        check("fd56::/129", "a number from 1 to 128", Some("fd56::/32"));
+        check("10.0.0.0/+8", "a number from 1 to 32", Some("10.0.0.0/16"));
+        check("10.0.0.0/255.0.0.0", "with the prefix length", Some("10.0.0.0/8"));
+        check("10.0.0.0/0.0.0.255", "a number from 1 to 32", Some("10.0.0.0/16"));
+        check("10.0.0.0/", "a number from 1 to 32", Some("10.0.0.0/16"));
+        check("0.0.0.0/0", "write the networks", None);
+        check("10.0.0/8", "such as", None);
+        check("010.0.0.0/8", "such as", None);
+        check("", "such as", None);
+        check("/", "such as", None);
+        check("128.0.0.0/1", "a smaller network", Some("128.0.0.0/1"));
+        check("::/8", "a smaller network", Some("::/8"));
+        check("255.255.255.255/32", "such addresses", Some("255.255.255.255/32"));
+        check("127.1.0.0/16", "such addresses", Some("127.1.0.0/16"));
+    }
+}

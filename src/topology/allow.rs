@@ -28,12 +28,13 @@ pub(super) fn check(
         let from = allow.from.as_ref().and_then(|from| source(from, allow, raw, names, mistakes));
         let to = allow.to.as_ref().and_then(|to| target(to, allow, raw, index, mistakes));
         let service = service(allow, mistakes);
-        let (Some((from, from_at)), Some((to, to_owner))) = (from, to) else { continue };
-        for (owner, span) in [(from, from_at), (to_owner, to.span)] {
+        let ends = [from, to.map(|(to, owner)| (owner, to.span))];
+        for (owner, span) in ends.into_iter().flatten() {
             if let Owner::Network(network) = owner {
                 used.entry(network).or_insert(span);
             }
         }
+        let (Some((from, from_at)), Some((to, to_owner))) = (from, to) else { continue };
         if from == to_owner {
             let message = format!("{} is behind {} itself", shortest(to.value), from.title(raw));
             let hint = match pattern(from, raw) {

@@ -37,6 +37,8 @@ const COMPARED: [&str; 5] = ["nftables-subnet", "route", "iptables", "layered", 
 const VXLAN_PORT: u16 = 4789;
 /// The highest VXLAN network identifier: it has 24 bits.
 const VNI_MAX: u32 = (1 << 24) - 1;
+/// The most entries that a file can have.
+const ENTRIES_MAX: usize = 100_000;
 /// The longest reason, in characters.
 const REASON_MAX: usize = 200;
 /// The longest role, in characters.
@@ -57,6 +59,11 @@ pub(super) fn document<'t>(root: &'t DeTable<'t>, mistakes: &mut Mistakes) -> (R
         }
     }
     tables.sort_by_key(|(span, kind, _)| (*span, *kind));
+    if let Some((span, ..)) = tables.get(ENTRIES_MAX) {
+        let message = format!("the file has {} entries, more than {ENTRIES_MAX}", tables.len());
+        mistakes.add(*span, message).hint("is this a topology file?");
+        return (Raw { unknown_table: true, ..Raw::default() }, Vec::new());
+    }
     let mut heads = Vec::with_capacity(tables.len());
     for (index, (span, kind, table)) in tables.into_iter().enumerate() {
         let id = EntryId(u32::try_from(index).unwrap_or(u32::MAX));

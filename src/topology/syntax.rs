@@ -187,3 +187,69 @@ fn duplicate(source: &str, span: Span, is_header: bool, mistakes: &mut Mistakes)
         _ => found.hint("leave one out"),
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(source: &str, expected: &[&str]) {
+        let mut mistakes = Mistakes::default();
+        let tree = tree(source, &mut mistakes);
+        let refused = mistakes.refuse("f", source);
+        let found: Vec<&str> = refused.mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+        assert_eq!(found, expected, "{source}");
+        assert_eq!(tree.is_none(), !expected.is_empty(), "{source}");
+    }
+
+    #[test]
+    fn syntax_errors_in_words() {
+        check("a = 1", &[]);
+        check("a = \"x", &["the string is not closed"]);
+        check("a = 'x", &["the string is not closed"]);
+        check("a = \"\"\"x", &["the string of several lines is not closed"]);
+        check("a = \"\\q\"", &["there is no such escape in a string"]);
+        check("a = \"\u{1}\"", &["the string has a control character"]);
+        check("a = x", &["the value is not in quotes"]);
+        check("a = True", &["the value is not in quotes"]);
+        check("a = 10.0.0.0", &["the value is not in quotes"]);
+        check("a = 0X10", &["not TOML: radix must be lowercase"]);
+        check("a = \nb = 1", &["the key has no value"]);
+        check("a 1", &["this is no `key = value`"]);
+        check("{}", &["this is no `key = value`"]);
+        check("a = 'x' b = 2", &["something follows the value"]);
+        check("a = 010", &["a number starts with 0"]);
+        check("a = [1", &["the list is not closed"]);
+        check("a = ['x' 'y']", &["a `,` or `]` is missing in a list"]);
+        check("a = [1\nb = 2", &["the list before this line is not closed"]);
+        check("a = [1,\nb = 2\nc = 3", &["the list before this line is not closed"]);
+        check("a = {b = 'x' c = 'y'}", &["a `,` or `}` is missing in a table in braces"]);
+        check("[a", &["the table header is not closed"]);
+        check("[[a]", &["the table header is not closed"]);
+        check("\u{e4} = 1", &["a key has only letters, digits, `-` and `_`"]);
+        check(&format!("a = {}", "[".repeat(1000)), &["the value is nested too deeply"]);
+        check(&format!("a{} = 1", ".a".repeat(1000)), &["the key has too many parts"]);
+        // One for each line.
+        check("a = x\nb = y", &["the value is not in quotes"; 2]);
+        // All keys of a table that is there twice are lost; that is one mistake.
+        check("[a]\nb = 1\n[a]\nb = 2\nb = 3", &["the key `a` is there twice"]);
+    }
+
+    #[test]
+    fn a_key_twice_leaves_a_tree() {
+        let mut mistakes = Mistakes::default();
+        assert!(tree("a = 1\na = 2", &mut mistakes).is_some());
+        assert_eq!(mistakes.refuse("f", "a = 1\na = 2").mistakes.len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_text() {
+        let place = |bytes: &[u8]| match text("f", bytes) {
+            Ok(_) => None,
+            Err(refused) => refused.mistakes.first().map(|mistake| (mistake.line, mistake.column)),
+        };
+        assert_eq!(place(b"a = 1"), None);
+        assert_eq!(place(b"a = 1\n\xc3\xa4\xff"), Some((2, 2)));
+        assert_eq!(place(b"\xef\xbb\xbfa\0"), Some((1, 2)));
+        assert_eq!(text("f", b"\xef\xbb\xbfa"), Ok("a"));
+    }
+}

@@ -87,6 +87,7 @@ fn no_file_is_too_strange() {
     survives(format!("[a{}]\n", ".a".repeat(100_000)).as_bytes());
     survives(format!("[[nic{}]]\n", ".nic".repeat(100_000)).as_bytes());
     survives("[[nic]]\n".repeat(20_000).as_bytes());
+    survives("[[nic]]\n".repeat(100_001).as_bytes());
     survives("a\n".repeat(400_000).as_bytes());
     survives("=".repeat(1_000_000).as_bytes());
     survives("nic = [1] ".repeat(100_000).as_bytes());
