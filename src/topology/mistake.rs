@@ -6,7 +6,7 @@ use std::fmt;
 /// Mistakes kept of one file; the rest are only counted.
 const KEPT: usize = 100_000;
 /// Comparisons spent on suggestions for one file, so that a large file of typing errors stays fast.
-const GUESSES: usize = 1_000_000;
+const GUESSES: usize = 200_000;
 /// Characters of a text from the file that a message repeats.
 const QUOTED: usize = 60;
 /// Names that a hint lists.

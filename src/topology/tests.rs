@@ -261,3 +261,16 @@ fn color_changes_nothing_but_color() {
     plain.push_str(rest);
     assert_eq!(plain, refused.render(false, 80));
 }
+
+/// The examples of the documentation are one valid file together.
+#[test]
+fn documented_examples_are_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/topology.md");
+    let text = fs::read_to_string(path).unwrap();
+    let blocks =
+        text.split("\n\n").filter(|block| block.starts_with("    ")).map(|b| b.replace("\n    ", "\n"));
+    let examples: Vec<String> = blocks.filter(|b| b.contains(" = ") && !b.contains("-->")).collect();
+    let file = examples.iter().map(|block| format!("{}\n", block.trim())).collect::<String>();
+    let topology = parsed(&file);
+    assert_eq!((topology.networks.len(), topology.nics.len(), topology.allows.len()), (3, 3, 2), "{file}");
+}
