@@ -1,6 +1,6 @@
 //! Steps to one batch of netlink messages.
 
-use super::attr::{self, Writer};
+use super::attr::{self, Attrs, Writer};
 use super::encode_set;
 use super::error::Unencodable;
 use super::ffi::{self, Header};
@@ -312,7 +312,7 @@ fn with_unknown(header: Header, object: &ffi::Rule, exprs: &[Expr]) -> Result<Ve
             }
             list.nest(nfta::LIST_ELEM, |element| {
                 element.put_str(nfta::EXPR_NAME, name);
-                element.nest(nfta::EXPR_DATA, |inner| inner.raw(data));
+                element.nest(nfta::EXPR_DATA, |inner| unknown_data(inner, name, data));
             });
         } else {
             // libnftnl builds whole rules only: one of this expression alone, to take it out of.
@@ -333,6 +333,19 @@ fn with_unknown(header: Header, object: &ffi::Rule, exprs: &[Expr]) -> Result<Ve
     let len = message.len() as u32;
     message[..4].copy_from_slice(&len.to_ne_bytes());
     Ok(message)
+}
+
+/// The data of an expression as it came, but for what the kernel hands out and does not take back.
+fn unknown_data(writer: &mut Writer, name: &str, data: &[u8]) {
+    /// `NFTA_EXTHDR_FLAGS` and `NFTA_EXTHDR_SREG`: an `exthdr` that writes shows flags and refuses them.
+    const FLAGS: u16 = 5;
+    const SREG: u16 = 7;
+    if name != "exthdr" || attr::find(data, SREG).is_none() {
+        return writer.raw(data);
+    }
+    for attr in Attrs::new(data).filter(|attr| attr.kind != FLAGS) {
+        writer.put(attr.kind, attr.payload);
+    }
 }
 
 /// A register by its number on the wire.

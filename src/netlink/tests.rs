@@ -1,5 +1,11 @@
 //! Everything against a real kernel.
 
+mod broken;
+mod concurrent;
+mod foreign;
+mod incremental;
+mod large;
+mod refusal;
 mod round_trip;
 mod sample;
 
