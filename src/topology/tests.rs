@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 
+mod rules;
 mod strange;
 
 /// The file of the documentation, with everything in it.
