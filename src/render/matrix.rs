@@ -6,6 +6,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::intent::{Intent, IpFamily, Party, Way};
+use crate::topology::ApproachName;
 
 /// One pair of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +21,21 @@ pub struct Pair {
 struct Group {
     party: Party,
     label: String,
+    /// More than one network that do not reach each other: each of them reaches only itself.
+    apart: bool,
+}
+
+impl Group {
+    const fn one(party: Party, label: String) -> Self {
+        Self { party, label, apart: false }
+    }
 }
 
 /// Networks that mean the same are shown once; more than this many groups are cut.
 const GROUPS: usize = 40;
+
+/// What networks of one group may do to each other: nothing, unless they are the same one.
+const OWN: &str = "own only";
 
 fn network_groups(intent: &Intent<'_>) -> Vec<Group> {
     let networks = &intent.topology.networks;
@@ -65,21 +77,22 @@ fn network_groups(intent: &Intent<'_>) -> Vec<Group> {
                 2 => format!("{name}, {}", networks[members[1]].name),
                 more => format!("{name} and {} more", more - 1),
             };
-            Group { party: Party::Network(members[0]), label }
+            let first = members[0];
+            let several = members.len() > 1 || networks[first].name.is_prefix();
+            let apart = several && !intent.network_reach[first].networks.contains(&first);
+            Group { party: Party::Network(first), label, apart }
         })
         .collect()
 }
 
 fn nic_groups(intent: &Intent<'_>) -> Vec<Group> {
     let nics = intent.topology.nics.iter().enumerate();
-    nics.map(|(index, nic)| Group { party: Party::Nic(index), label: format!("{} ({})", nic.name, nic.role) })
-        .collect()
+    nics.map(|(index, nic)| Group::one(Party::Nic(index), format!("{} ({})", nic.name, nic.role))).collect()
 }
 
 fn senders(intent: &Intent<'_>) -> Vec<Group> {
     let flats = intent.topology.flats.iter().enumerate();
-    let flats = flats
-        .map(|(index, flat)| Group { party: Party::Flat(index), label: format!("{} (flat)", flat.name) });
+    let flats = flats.map(|(index, flat)| Group::one(Party::Flat(index), format!("{} (flat)", flat.name)));
     let mut senders = network_groups(intent);
     senders.extend(flats);
     senders.extend(nic_groups(intent));
@@ -87,11 +100,12 @@ fn senders(intent: &Intent<'_>) -> Vec<Group> {
 }
 
 fn receivers(intent: &Intent<'_>) -> Vec<Group> {
-    let hosts =
-        intent.topology.nics.iter().enumerate().map(|(index, nic)| Group {
-            party: Party::HostOn(index),
-            label: format!("host on {}", nic.name),
-        });
+    let hosts = intent
+        .topology
+        .nics
+        .iter()
+        .enumerate()
+        .map(|(index, nic)| Group::one(Party::HostOn(index), format!("host on {}", nic.name)));
     let mut receivers = network_groups(intent);
     receivers.extend(nic_groups(intent));
     receivers.extend(hosts);
@@ -118,9 +132,9 @@ pub fn matrix(intent: &Intent<'_>) -> String {
         std::iter::once("from \\ to").chain(receivers.iter().take(GROUPS).map(|to| to.label.as_str()));
     table.set_header(header);
     for from in senders.iter().take(GROUPS) {
-        let cells = receivers.iter().take(GROUPS).map(|to| {
-            // A network stands for itself here: containers on one bridge talk to each other.
-            cell(intent, from.party, to.party)
+        let cells = receivers.iter().take(GROUPS).map(|to| match to.apart && from.party == to.party {
+            true => OWN.to_owned(),
+            false => cell(intent, from.party, to.party),
         });
         table.add_row(std::iter::once(from.label.clone()).chain(cells));
     }
@@ -135,6 +149,10 @@ pub fn matrix(intent: &Intent<'_>) -> String {
     }
     text
 }
+
+/// The matrix is what was asked for; with the sysctl approach it is not what one gets.
+const SYSCTL_IS_LESS: &str = "\nThis is what the topology asks for. The sysctl approach does not deliver it: packets from\n\
+    containers still arrive where it says blocked. `isoplan plan` lists what it leaves open.\n";
 
 /// What `isoplan check` answers to a right file.
 pub fn page(intent: &Intent<'_>) -> String {
@@ -152,7 +170,13 @@ pub fn page(intent: &Intent<'_>) -> String {
     text.push_str(
         "\nopen: may open connections. answers: only within connections that the other side opened.\n",
     );
+    if text.contains(OWN) {
+        text.push_str("own only: within one bridge, not from one of them to another.\n");
+    }
     text.push_str("published: answers, and what a DNAT rule sends there. exceptions: what [[allow]] says.\n");
+    if topology.isolation.approach == ApproachName::Sysctl {
+        text.push_str(SYSCTL_IS_LESS);
+    }
     for allow in &topology.allows {
         let ports: Vec<_> = allow
             .ports
@@ -193,6 +217,8 @@ pub fn pairs_json(intent: &Intent<'_>) -> Vec<PairJson> {
         for to in receivers.iter().take(GROUPS) {
             let way = |family| intent.way(from.party, to.party, family).map(Way::as_str);
             let (ipv4, ipv6) = (way(IpFamily::V4), way(IpFamily::V6));
+            let own = to.apart && from.party == to.party;
+            let (ipv4, ipv6) = if own { (ipv4.and(Some(OWN)), ipv6.and(Some(OWN))) } else { (ipv4, ipv6) };
             pairs.push(PairJson { from: from.label.clone(), to: to.label.clone(), ipv4, ipv6 });
         }
     }

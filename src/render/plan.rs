@@ -20,6 +20,8 @@ pub struct Style {
 
 /// How many elements of one set are listed, and how many pairs of networks.
 const LISTED: usize = 8;
+/// Up to so many elements a new set is shown on one line.
+const INLINE: usize = 2;
 
 /// The whole plan, without the last line that says what to do next.
 pub fn plan(plan: &Plan<'_>, style: Style) -> String {
@@ -79,6 +81,14 @@ fn push_wrapped(text: &mut String, sentence: &str, width: usize, indent: usize) 
     text.push('\n');
 }
 
+/// The elements of one set that a list of changes starts with.
+fn run_of_elements<'c>(changes: &'c [Change], of: &Change) -> &'c [Change] {
+    let run = changes
+        .iter()
+        .take_while(|next| next.kind == Kind::Element && next.name == of.name && next.family == of.family);
+    &changes[..run.count()]
+}
+
 struct Writer<'w> {
     text: &'w mut String,
     style: Style,
@@ -126,7 +136,13 @@ impl Writer<'_> {
                 }
                 Kind::Set | Kind::Chain => {
                     open_container = Some((change.kind, change.name.clone()));
-                    self.container(change);
+                    let elements = run_of_elements(&changes[index + 1..], change);
+                    if change.action == Action::Create && (1..=INLINE).contains(&elements.len()) {
+                        self.small_set(change, elements);
+                        index += elements.len();
+                    } else {
+                        self.container(change);
+                    }
                 }
                 Kind::Element | Kind::Rule => {
                     let kind = if change.kind == Kind::Element { Kind::Set } else { Kind::Chain };
@@ -137,16 +153,9 @@ impl Writer<'_> {
                         self.line(2, Action::Change, &name, "");
                     }
                     if change.kind == Kind::Element {
-                        let run = changes[index..]
-                            .iter()
-                            .take_while(|next| {
-                                next.kind == Kind::Element
-                                    && next.name == change.name
-                                    && next.family == change.family
-                            })
-                            .count();
-                        self.elements(&changes[index..index + run]);
-                        index += run;
+                        let run = run_of_elements(&changes[index..], change);
+                        self.elements(run);
+                        index += run.len();
                         continue;
                     }
                     self.change(4, change);
@@ -160,6 +169,14 @@ impl Writer<'_> {
             }
             index += 1;
         }
+    }
+
+    /// A new set with few elements on one line: `set guarded_links { "eth1" }`.
+    fn small_set(&mut self, set: &Change, elements: &[Change]) {
+        let texts: Vec<_> = elements.iter().filter_map(|element| element.new.as_deref()).collect();
+        let text = format!("set {} {{ {} }}", set.name, texts.join(", "));
+        let reason = self.reason(&elements[0]);
+        self.line(2, set.action, &text, &reason);
     }
 
     fn container(&mut self, change: &Change) {
@@ -198,6 +215,11 @@ impl Writer<'_> {
         }
     }
 
+    /// The topology's file without its directories: there is only one, and the lines are narrow.
+    fn file(&self) -> &str {
+        self.topology.file.rsplit('/').next().unwrap_or_default()
+    }
+
     /// "F3 nothing is forwarded to nic eth1 (storage), topology.toml:14".
     fn reason(&self, change: &Change) -> String {
         let mut reason = String::new();
@@ -211,7 +233,7 @@ impl Writer<'_> {
                 let _ = write!(reason, "{entry}");
             }
             if entry.line > 0 {
-                let _ = write!(reason, ", {}", self.topology.place(*origin));
+                let _ = write!(reason, ", {}:{}", self.file(), entry.line);
             }
         }
         reason
