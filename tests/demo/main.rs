@@ -111,7 +111,10 @@ fn run() -> Result<ExitCode> {
     let plan = isoplan.run(&["plan", "topology.toml"]);
     print_run(&plan);
     failures.expect(plan.code == Some(0), "isoplan plan ends well");
-    let apply = isoplan.run(&["apply", "topology.toml", "--yes"]);
+    let mut apply = isoplan.run(&["apply", "topology.toml", "--yes"]);
+    if let Some((_plan, rest)) = apply.stdout.rsplit_once("\n\n") {
+        apply.stdout = format!("(the same plan)\n\n{rest}");
+    }
     print_run(&apply);
     failures.expect(apply.code == Some(0), "isoplan apply ends well");
 
@@ -126,10 +129,10 @@ fn run() -> Result<ExitCode> {
         failures.expect(is_answered(&outcome), format!("after: {} is answered", line.says));
     }
 
-    heading("Packets that the rules have dropped", "rule");
+    println!("\nPackets dropped, by rule");
     let counters = program::drop_counters(lab.host(), "isoplan").unwrap_or_default();
     for counter in counters.iter().filter(|counter| counter.packets > 0) {
-        println!("  {:<41} {}", counter.packets, counter.comment);
+        println!("{:>4}  {}", counter.packets, counter.comment);
     }
     failures.expect(counters.iter().any(|counter| counter.packets > 0), "the drop counters rise");
 
