@@ -58,7 +58,7 @@ pub(super) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
 
 /// The payloads of exactly these attributes: `None` when there is any other, one twice, or a rest that
 /// is no attribute. Whoever uses the result has thereby looked at everything that was said.
-pub(super) fn only<'a, const N: usize>(bytes: &'a [u8], kinds: [u16; N]) -> Option<[Option<&'a [u8]>; N]> {
+pub(super) fn only<const N: usize>(bytes: &[u8], kinds: [u16; N]) -> Option<[Option<&[u8]>; N]> {
     let mut found = [None; N];
     let mut attrs = Attrs::new(bytes);
     for attr in &mut attrs {

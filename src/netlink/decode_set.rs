@@ -294,6 +294,31 @@ mod tests {
     }
 
     #[test]
+    fn a_hash_with_holes_is_noticed() {
+        let mut writer = attr::Writer::default();
+        writer.put_str(nfta::SET_NAME, "links");
+        for (kind, number) in [(nfta::SET_KEY_TYPE, 13), (nfta::SET_KEY_LEN, 2), (nfta::SET_COUNT, 2)] {
+            writer.put(kind, &u32::to_be_bytes(number));
+        }
+        let mut live = set(&writer.finish().unwrap()).unwrap();
+        assert_eq!(live.set.foreign_flags, 0);
+        let dump = |keys: &[[u8; 2]]| keys.iter().map(|key| Ok(element(*key, false))).collect();
+        // The same element twice is one element: a dump that was overtaken by a resize can repeat some.
+        let shortfall = Shortfall { found: 1, count: 2 };
+        assert_eq!(live.fill(dump(&[[0, 1], [0, 1]])), Err(shortfall));
+        assert_eq!(live.fill(dump(&[[0, 1], [0, 2], [0, 1]])), Ok(()));
+        assert_eq!(live.set.elements.len(), 2);
+    }
+
+    #[test]
+    fn types_of_concatenations() {
+        assert_eq!(field_types(41 << 6 | 7), Some(vec![FieldType::IfName, FieldType::Ipv4Addr]));
+        assert_eq!(field_types(7), Some(vec![FieldType::Ipv4Addr]));
+        assert_eq!(field_types(63), None);
+        assert_eq!(field_types(0), Some(vec![]));
+    }
+
+    #[test]
     fn neighbours() {
         assert_eq!(*before(&[1, 0]), [0, 255]);
         assert_eq!(after(&[0, 255]).as_deref(), Some(&[1, 0][..]));

@@ -1,15 +1,12 @@
 //! Steps to one batch of netlink messages.
 
 use super::attr::{self, Attrs, Writer};
-use super::encode_set;
 use super::error::Unencodable;
 use super::ffi::{self, Header};
 use super::socket::header;
-use super::wire::{self, msg, nfta, udata, verdict};
-use crate::ruleset::{
-    BaseChain, CmpOp, CtDirection, CtKey, ElementKey, Expr, ExthdrProtocol, Family, FibResult, LookupTarget,
-    MetaKey, Op, PayloadBase, Policy, Reg, Rule, TABLE_NAME, Verdict,
-};
+use super::wire::{self, msg, nfta, udata};
+use super::{encode_expr, encode_set};
+use crate::ruleset::{BaseChain, ElementKey, Expr, Family, Op, Policy, Rule, TABLE_NAME};
 
 /// The sequence number of `NFNL_MSG_BATCH_BEGIN`; each message of a batch has the next one.
 const BEGIN_SEQ: u32 = 1;
@@ -262,29 +259,14 @@ fn rule_message(
         object.userdata(&comment(&rule.comment)?)?;
     }
     let mut exprs = rule.exprs.clone();
-    lengthen_presence(&mut exprs);
+    encode_expr::lengthen_presence(&mut exprs);
     if exprs.iter().any(|expr| matches!(expr, Expr::Unknown { .. })) {
         return with_unknown(header, &object, &exprs);
     }
     for expr in &exprs {
-        object.push(expression(expr)?)?;
+        object.push(encode_expr::expression(expr)?)?;
     }
     Ok(object.message(header))
-}
-
-/// Compares what `fib ... exists` loads in the way of nft up to 1.1.5, which all but the latest
-/// distributions have: it cannot read its own listing of the shorter way. See `shorten_presence`.
-fn lengthen_presence(exprs: &mut [Expr]) {
-    for index in 1..exprs.len() {
-        if let [Expr::Fib { present: true, dreg, .. }, Expr::Cmp { sreg, data, .. }] =
-            &mut exprs[index - 1..=index]
-            && dreg == sreg
-            && cfg!(target_endian = "little")
-            && data.len() == 1
-        {
-            data.resize(4, 0);
-        }
-    }
 }
 
 /// User data of a rule that nft shows as its comment.
@@ -317,7 +299,7 @@ fn with_unknown(header: Header, object: &ffi::Rule, exprs: &[Expr]) -> Result<Ve
         } else {
             // libnftnl builds whole rules only: one of this expression alone, to take it out of.
             let mut single = ffi::Rule::new(TABLE_NAME, "")?;
-            single.push(expression(expr)?)?;
+            single.push(encode_expr::expression(expr)?)?;
             let message = single.message(header);
             let attributes = message.get(wire::NLMSG_HDRLEN + wire::NFGENMSG_LEN..).unwrap_or_default();
             list.raw(attr::find(attributes, nfta::RULE_EXPRESSIONS).unwrap_or_default());
@@ -346,93 +328,4 @@ fn unknown_data(writer: &mut Writer, name: &str, data: &[u8]) {
     for attr in Attrs::new(data).filter(|attr| attr.kind != FLAGS) {
         writer.put(attr.kind, attr.payload);
     }
-}
-
-/// A register by its number on the wire.
-const fn reg(reg: Reg) -> u32 {
-    wire::REG32_00 + reg.0 as u32
-}
-
-/// The code of a verdict, and the chain that goes with it.
-pub(super) fn verdict_parts(verdict: &Verdict) -> (i32, Option<&str>) {
-    match verdict {
-        Verdict::Accept => (verdict::ACCEPT, None),
-        Verdict::Drop => (verdict::DROP, None),
-        Verdict::Continue => (verdict::CONTINUE, None),
-        Verdict::Return => (verdict::RETURN, None),
-        Verdict::Jump(chain) => (verdict::JUMP, Some(chain)),
-        Verdict::Goto(chain) => (verdict::GOTO, Some(chain)),
-    }
-}
-
-fn expression(expr: &Expr) -> Result<ffi::Expr, Unencodable> {
-    match expr {
-        Expr::Meta { key, dreg } => ffi::Expr::meta(number_of(&MetaKey::NUMBERS, *key), reg(*dreg)),
-        Expr::Ct { key, direction, dreg } => {
-            let direction = direction.map(|direction| match direction {
-                CtDirection::Original => 0,
-                CtDirection::Reply => 1,
-            });
-            ffi::Expr::ct(number_of(&CtKey::NUMBERS, *key), direction, reg(*dreg))
-        }
-        Expr::Payload { base, offset, len, dreg } => {
-            let base = match base {
-                PayloadBase::Link => 0,
-                PayloadBase::Network => 1,
-                PayloadBase::Transport => 2,
-            };
-            ffi::Expr::payload(base, *offset, *len, reg(*dreg))
-        }
-        Expr::Exthdr { protocol, kind, offset, len, present, dreg } => {
-            let op = match protocol {
-                ExthdrProtocol::Ipv6 => 0,
-                ExthdrProtocol::Ipv4 => 2,
-            };
-            let flags = if *present { wire::EXTHDR_PRESENT } else { 0 };
-            ffi::Expr::exthdr(op, *kind, *offset, *len, flags, reg(*dreg))
-        }
-        Expr::Fib { flags, result, present, dreg } => {
-            let result = match result {
-                FibResult::Oif => 1,
-                FibResult::AddrType => 3,
-            };
-            let flags = flags | if *present { wire::FIB_PRESENT } else { 0 };
-            ffi::Expr::fib(flags, result, reg(*dreg))
-        }
-        Expr::Bitwise { sreg, dreg, mask, xor } => ffi::Expr::bitwise(reg(*sreg), reg(*dreg), mask, xor),
-        Expr::Cmp { op, sreg, data } => {
-            let op = match op {
-                CmpOp::Eq => 0,
-                CmpOp::Neq => 1,
-            };
-            ffi::Expr::cmp(op, reg(*sreg), data)
-        }
-        Expr::Lookup { set, sreg, target } => {
-            let (dreg, flags) = match target {
-                LookupTarget::Match => (None, 0),
-                LookupTarget::NoMatch => (None, wire::LOOKUP_INV),
-                LookupTarget::Verdict => (Some(wire::REG_VERDICT), 0),
-                LookupTarget::Reg(dreg) => (Some(reg(*dreg)), 0),
-            };
-            ffi::Expr::lookup(set, reg(*sreg), dreg, flags)
-        }
-        Expr::Counter { counts } => ffi::Expr::counter(counts.0.0, counts.0.1),
-        Expr::Verdict(verdict) => {
-            let (code, chain) = verdict_parts(verdict);
-            ffi::Expr::verdict(wire::REG_VERDICT, code, chain)
-        }
-        Expr::Masquerade => ffi::Expr::masquerade(),
-        Expr::Snat { nfproto, address } => {
-            /// `NFT_NAT_SNAT`.
-            const SNAT: u32 = 0;
-            ffi::Expr::nat(SNAT, u32::from(*nfproto), reg(*address))
-        }
-        // `with_unknown` writes those.
-        Expr::Unknown { .. } => Err(Unencodable::ForeignType),
-    }
-}
-
-/// The number of a key in the table of its type, which has them all.
-fn number_of<T: PartialEq>(numbers: &[(T, u32)], key: T) -> u32 {
-    numbers.iter().find(|(known, _)| *known == key).map_or(u32::MAX, |(_, number)| *number)
 }

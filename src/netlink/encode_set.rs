@@ -2,7 +2,7 @@
 
 use super::attr::{self, Attrs};
 use super::decode_set::after;
-use super::encode::verdict_parts;
+use super::encode_expr::verdict_parts;
 use super::error::Unencodable;
 use super::ffi::{self, Header};
 use super::wire::{self, nfta, set_flag, udata};

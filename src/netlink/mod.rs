@@ -21,6 +21,7 @@ mod decode;
 mod decode_expr;
 mod decode_set;
 mod encode;
+mod encode_expr;
 mod encode_set;
 mod error;
 #[expect(unsafe_code, reason = "libnftnl objects and socket options; the crate's only unsafe code")]

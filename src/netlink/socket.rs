@@ -231,12 +231,7 @@ impl Nftables {
     fn discard_pending(&mut self) {
         let fd = self.socket.as_raw_fd();
         let buffer = ffi::as_bytes_mut(&mut self.buffer);
-        loop {
-            match recv(fd, buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS) => {}
-                Err(_) => break,
-            }
-        }
+        while let Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS) = recv(fd, buffer, MsgFlags::MSG_DONTWAIT) {}
     }
 
     /// Sends a request; hands back its sequence number.

@@ -10,8 +10,9 @@ mod round_trip;
 mod sample;
 
 use std::sync::Arc;
+use std::thread;
 
-use super::{CommitError, Nftables, Snapshot, encode};
+use super::{CommitError, Nftables, Snapshot, encode, netns_cookie, test_ns};
 use crate::ruleset::{Expr, Op, Ruleset, TABLE_NAME};
 
 /// Reads the tables of isoplan.
@@ -81,4 +82,20 @@ fn assert_same(found: &Ruleset, wanted: &Ruleset) {
         }
     }
     assert_eq!(found, wanted);
+}
+
+#[test]
+fn each_network_namespace_has_a_cookie() {
+    let outside = netns_cookie().unwrap();
+    assert_eq!(netns_cookie().unwrap(), outside);
+    let name = "each_network_namespace_has_a_cookie";
+    test_ns::in_namespaces(module_path!(), name, test_ns::Privilege::Rootless, || {
+        let first = netns_cookie().unwrap();
+        let second = thread::spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            netns_cookie().unwrap()
+        });
+        assert_ne!(second.join().unwrap(), first, "a thread in a namespace of its own");
+        assert_eq!(netns_cookie().unwrap(), first);
+    });
 }

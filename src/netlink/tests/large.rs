@@ -107,17 +107,24 @@ fn as_much_as_root_wants() {
         // Right after a large insertion a hash table is still growing, and its dump has holes.
         assert_same(&read().tables, &wanted);
 
-        // All of them go again, in one transaction as well.
+        // They go again, in one transaction as well. Of the concatenation only some: for each element
+        // that goes from one of those, the kernel walks all the others.
+        let gone = |set: &Set| if set.is_concat() { 1_000 } else { usize::MAX };
         let deletions: Vec<Op> = wanted[&Family::Inet]
             .sets
             .values()
             .map(|set| Op::DeleteElements {
                 family: Family::Inet,
                 set: set.clone(),
-                elements: set.elements.clone().into_iter().collect(),
+                elements: set.elements.clone().into_iter().take(gone(set)).collect(),
             })
             .collect();
         commit(&deletions).unwrap();
-        assert_same(&read().tables, &table_with(0));
+        let mut rest = wanted;
+        for set in rest.values_mut().flat_map(|table| table.sets.values_mut()) {
+            let gone = gone(set);
+            set.elements = std::mem::take(&mut set.elements).into_iter().skip(gone).collect();
+        }
+        assert_same(&read().tables, &rest);
     });
 }

@@ -125,6 +125,33 @@ fn the_step_at_fault_is_named() {
 }
 
 #[test]
+fn more_mistakes_than_there_is_room_for_answers() {
+    let name = "more_mistakes_than_there_is_room_for_answers";
+    in_namespaces(module_path!(), name, Privilege::Rootless, || {
+        let family = FAMILY;
+        commit(&creation(&Ruleset::from([(family, Table::new(family))]))).unwrap();
+        let add = Op::AddChain { family, chain: Arc::from("d"), base: None };
+        let absent = Op::DeleteChain { family, chain: Arc::from("c") };
+        // How much can be sent, and how many answers can be kept, depends on `net.core.*mem_max`.
+        for count in [20_000, 5_000] {
+            let ops = [vec![add.clone()], vec![absent.clone(); count]].concat();
+            match commit(&ops).unwrap_err() {
+                CommitError::Refused { op: 1, errno: libc::ENOENT, .. } => break,
+                CommitError::TooLarge { .. } if count > 5_000 => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        // What is left of the answers does not disturb what comes after.
+        let mut socket = Nftables::open().unwrap();
+        let refused = encode(&vec![absent; 5_000], None);
+        let made = encode(&[add], None);
+        socket.commit(&refused).unwrap_err();
+        socket.commit(&made).unwrap();
+        assert!(socket.read_tables(TABLE_NAME).unwrap().tables[&family].chains.contains_key("d"));
+    });
+}
+
+#[test]
 fn the_element_at_fault_is_named() {
     in_namespaces(module_path!(), "the_element_at_fault_is_named", Privilege::Rootless, || {
         let family = FAMILY;
