@@ -87,8 +87,8 @@ impl Way {
 pub enum Guard {
     /// For everyone: nothing of the file reaches it, and it reaches nothing.
     All,
-    /// For some networks, or for all of them while another NIC reaches it. Links that the file does
-    /// not know are kept out of it as well.
+    /// For some networks, or for all of them while another NIC reaches it or instances are bridged onto
+    /// it. Links that the file does not know are kept out of it as well.
     Some,
     /// For no network of the file.
     None,
@@ -151,8 +151,11 @@ impl<'t> Intent<'t> {
                     .sum::<usize>();
                 let by_nics = nic_reach.iter().any(|reached| reached.nics.contains(&nic));
                 let reaches = nic_reach[nic] != Reached::default();
+                // With bridge-nf-call-iptables on, frames within a flat pass the forward hook: its NIC
+                // cannot be closed to itself.
+                let is_port = topology.flat_on(&topology.nics[nic]).is_some();
                 if by_networks == 0 && !by_nics && !reaches {
-                    Guard::All
+                    if is_port { Guard::Some } else { Guard::All }
                 } else if by_networks < topology.networks.len() {
                     Guard::Some
                 } else {

@@ -37,13 +37,16 @@ pub(super) fn table(scene: &Scene<'_, '_>) -> Option<Table> {
             table.add_value("ether_types", &[FieldType::EtherType], &[&ether_type.to_be_bytes()], flat.entry);
         }
     }
-    let origins: Vec<_> = topology.flats.iter().map(|flat| flat.entry).take(3).collect();
+    let origins: Vec<_> = topology.flats.iter().map(|flat| flat.entry).take(super::NAMED).collect();
+    let names: Vec<_> =
+        topology.flats.iter().take(super::NAMED).map(|flat| topology.entry(flat.entry).to_string()).collect();
+    let names = names.join(", ");
     let port_fields = [Field::Oif, Field::Iif];
     if table.has("closed_ports") {
         for (id, field) in ["B1", "B2"].into_iter().zip(port_fields) {
             let rule = RuleBuilder::bridge().within(&[field], "closed_ports").drop();
-            let what = "instances may not use the link of a nic that they do not reach";
-            table.push(CHAIN_FORWARD, rule.rule(id, what, origins.clone()));
+            let what = format!("{names}: not over the link of a nic that they do not reach");
+            table.push(CHAIN_FORWARD, rule.rule(id, &what, origins.clone()));
         }
     }
     if table.has("open_ports") {
@@ -52,11 +55,11 @@ pub(super) fn table(scene: &Scene<'_, '_>) -> Option<Table> {
             let rule = RuleBuilder::bridge()
                 .within(&[field], "open_ports")
                 .outside(&[Field::EtherType], "ether_types");
-            let what = "no tagged frames and nothing but IP and ARP between instances and their nic";
-            table.push(CHAIN_FORWARD, rule.drop().rule(id, what, origins.clone()));
+            let what = format!("{names}: untagged IP and ARP alone between instances and nic");
+            table.push(CHAIN_FORWARD, rule.drop().rule(id, &what, origins.clone()));
         }
     }
-    let what = "instances reach no guarded network by way of their nic";
+    let what = format!("{names}: no guarded network by way of the nic");
     let rules = [
         (IpFamily::V4, "B5", [Field::Oif, Field::Daddr4]),
         (IpFamily::V4, "B6", [Field::Iif, Field::Saddr4]),
@@ -68,7 +71,7 @@ pub(super) fn table(scene: &Scene<'_, '_>) -> Option<Table> {
         let set = format!("closed_{}", suffix(family));
         if table.has(&set) {
             let rule = RuleBuilder::bridge().within(&fields, &set).drop();
-            table.push(CHAIN_FORWARD, rule.rule(id, what, origins.clone()));
+            table.push(CHAIN_FORWARD, rule.rule(id, &what, origins.clone()));
         }
     }
     Some(table.finish())

@@ -9,7 +9,7 @@ use super::table::{TableBuilder, prefixes_of};
 use super::{CHAIN_FORWARD, Class, Scene};
 use crate::intent::{Guard, Party, Way};
 use crate::ruleset::{SetData, Verdict};
-use crate::topology::{IfName, Inbound, NamePattern};
+use crate::topology::{EntryId, IfName, Inbound, NamePattern};
 
 /// IPv4 options that make routers along the way forget the rules of routing (RFC 791, 3.1).
 const IPOPT_LSRR: u8 = 131;
@@ -29,7 +29,7 @@ pub(super) fn fill(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
         }
     }
     same_bridge(scene, table);
-    answers(table);
+    answers(scene, table);
 }
 
 fn from_chain(class: &Class<'_>) -> String {
@@ -136,13 +136,7 @@ fn exact(link: &str) -> Option<NamePattern> {
     IfName::new(link).ok().map(NamePattern::Exact)
 }
 
-fn pair_of_links(
-    table: &mut TableBuilder,
-    from: &str,
-    to: &str,
-    verdict: Verdict,
-    origin: crate::topology::EntryId,
-) {
+fn pair_of_links(table: &mut TableBuilder, from: &str, to: &str, verdict: Verdict, origin: EntryId) {
     if let (Some(from), Some(to)) = (exact(from), exact(to)) {
         table.add_pair(MAP_PAIRS, &from, &to, verdict, origin);
     }
@@ -160,14 +154,18 @@ fn source_routing(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let origin = vec![scene.intent.topology.isolation.entry];
     for (id, option) in [("F1", IPOPT_LSRR), ("F2", IPOPT_SSRR)] {
         let rule = RuleBuilder::inet().ipv4_option(option).drop();
-        table.push(CHAIN_FORWARD, rule.rule(id, "no source-routed packet is forwarded", origin.clone()));
+        table.push(
+            CHAIN_FORWARD,
+            rule.rule(id, "isolation: no source-routed packet is forwarded", origin.clone()),
+        );
     }
 }
 
 /// Exceptions and their answers. Never wider than written: the incoming link, the sender's subnet, the
 /// target, protocol and port, and the link that the target's network is on.
 fn exceptions(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
-    let origins: Vec<_> = scene.intent.topology.allows.iter().map(|allow| allow.entry).take(3).collect();
+    let origins = scene.allow_entries();
+    let names = scene.allow_names();
     let families =
         [("v4", Field::Saddr4, Field::Daddr4, "E1", "E2"), ("v6", Field::Saddr6, Field::Daddr6, "E3", "E4")];
     for (suffix, saddr, daddr, out, back) in families {
@@ -180,14 +178,14 @@ fn exceptions(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
             .within(&[Field::Oif, daddr], &links)
             .counted()
             .accept();
-        table.push(CHAIN_FORWARD, rule.rule(out, "exceptions of the allow entries", origins.clone()));
+        table.push(CHAIN_FORWARD, rule.rule(out, &names, origins.clone()));
         let rule = RuleBuilder::inet()
             .answer()
             .within(&[Field::Oif, daddr, saddr, Field::L4Proto, Field::Sport], &allow)
             .within(&[Field::Iif, saddr], &links)
             .counted()
             .accept();
-        table.push(CHAIN_FORWARD, rule.rule(back, "answers to exceptions", origins.clone()));
+        table.push(CHAIN_FORWARD, rule.rule(back, &format!("answers to {names}"), origins.clone()));
     }
 }
 
@@ -228,17 +226,18 @@ fn guarded(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
 
 /// Into the chain of the network that a packet comes from, else of the one that it goes to.
 fn dispatch(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
-    let origin = vec![scene.intent.topology.isolation.entry];
+    let (exact, prefixes) = scene.networks_by_kind();
     let maps = [
-        ("F9", Field::Iif, "from_network".to_owned(), "what networks send goes to their allowlist"),
-        ("F10", Field::Iif, prefixes_of("from_network"), "the same for names with a wildcard"),
-        ("F11", Field::Oif, "to_network".to_owned(), "what others send to networks"),
-        ("F12", Field::Oif, prefixes_of("to_network"), "the same for names with a wildcard"),
+        ("F9", Field::Iif, "from_network".to_owned(), "what they send goes to their allowlist", &exact),
+        ("F10", Field::Iif, prefixes_of("from_network"), "what they send goes to their allowlist", &prefixes),
+        ("F11", Field::Oif, "to_network".to_owned(), "what others send to them", &exact),
+        ("F12", Field::Oif, prefixes_of("to_network"), "what others send to them", &prefixes),
     ];
-    for (id, field, map, what) in maps {
+    for (id, field, map, what, networks) in maps {
         if table.has(&map) {
-            table
-                .push(CHAIN_FORWARD, RuleBuilder::inet().vmap(&[field], &map).rule(id, what, origin.clone()));
+            let what = format!("{}: {what}", scene.network_names(networks));
+            let rule = RuleBuilder::inet().vmap(&[field], &map);
+            table.push(CHAIN_FORWARD, rule.rule(id, &what, scene.network_entries(networks)));
         }
     }
 }
@@ -246,15 +245,18 @@ fn dispatch(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
 /// Between NICs, and between NICs and links that the file does not know.
 fn nics(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let pair = [Field::Iif, Field::Oif];
-    let origin = vec![scene.intent.topology.isolation.entry];
+    let all = 0..scene.intent.topology.nics.len();
+    let names = scene.nic_names(all.clone());
+    let origins = scene.nic_entries(all.take(super::NAMED));
     if table.has(MAP_PAIRS) {
         let rule = RuleBuilder::inet().vmap(&pair, MAP_PAIRS);
-        table.push(CHAIN_FORWARD, rule.rule("F13", "nics that may reach each other", origin.clone()));
+        let what = format!("pairs that may reach each other, of {names}");
+        table.push(CHAIN_FORWARD, rule.rule("F13", &what, origins.clone()));
     }
     if table.has("nic_links") {
         let rule = RuleBuilder::inet().within(&[Field::Iif], "nic_links").within(&[Field::Oif], "nic_links");
-        let what = "this host routes between no other nics";
-        table.push(CHAIN_FORWARD, rule.drop().rule("F14", what, origin));
+        let what = format!("no other routing between {names}");
+        table.push(CHAIN_FORWARD, rule.drop().rule("F14", &what, origins));
     }
     let restricted: Vec<_> = scene.nics_guarded(Guard::Some).collect();
     if restricted.is_empty() || !table.has("restricted_links") {
@@ -306,8 +308,8 @@ fn from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBuilder
     );
     if scene.has_overlays() {
         let rule = RuleBuilder::inet().within(&[Field::UdpDport], "overlay_ports").drop();
-        let what = "no container speaks the encapsulation of an overlay";
-        table.push(&chain, rule.rule("N3", what, origins.clone()));
+        let what = format!("no container speaks the encapsulation of {}", scene.overlay_names());
+        table.push(&chain, rule.rule("N3", &what, origins.clone()));
     }
     let links = links_set(class);
     if table.has(&links) {
@@ -315,23 +317,24 @@ fn from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBuilder
         let what = format!("{names} may reach {}", scene.nic_names(class.nics.iter().copied()));
         table.push(&chain, rule.rule("N4", &what, origins.clone()));
     }
-    pairs(table, &chain, ["N5", "N6"], &origins);
+    pairs(table, &chain, ["N5", "N6"], &names, &origins);
     if table.has(&prefixes_of("network")) {
         let set = prefixes_of("network");
         let rule = RuleBuilder::inet().within(&[Field::Iif], &set).within(&[Field::Oif], &set);
-        let what = "within one bridge of a wildcard";
-        table.push(&chain, rule.verdict(goto(CHAIN_SAME_BRIDGE)).rule("N7", what, origins.clone()));
+        let what = format!("within one bridge of {names}");
+        table.push(&chain, rule.verdict(goto(CHAIN_SAME_BRIDGE)).rule("N7", &what, origins.clone()));
     }
     let what = format!("nothing else from {names}");
     table.push(&chain, RuleBuilder::inet().drop().rule("N8", &what, origins));
 }
 
-fn pairs(table: &mut TableBuilder, chain: &str, ids: [&str; 2], origins: &[crate::topology::EntryId]) {
+fn pairs(table: &mut TableBuilder, chain: &str, ids: [&str; 2], names: &str, origins: &[EntryId]) {
     let maps = [MAP_PAIRS.to_owned(), prefixes_of(MAP_PAIRS)];
     for (id, map) in ids.into_iter().zip(maps) {
         if table.has(&map) {
             let rule = RuleBuilder::inet().vmap(&[Field::Iif, Field::Oif], &map);
-            table.push(chain, rule.rule(id, "pairs of links with a verdict of their own", origins.to_vec()));
+            let what = format!("pairs of {names} and what they reach");
+            table.push(chain, rule.rule(id, &what, origins.to_vec()));
         }
     }
 }
@@ -380,7 +383,7 @@ fn to_class(scene: &Scene<'_, '_>, class: &Class<'_>, inbound: Inbound, table: &
             }
         }
     }
-    pairs(table, &chain, ["T6", "T7"], &origins);
+    pairs(table, &chain, ["T6", "T7"], &names, &origins);
     let what = format!("nothing else to {names}");
     table.push(&chain, RuleBuilder::inet().drop().rule("T8", &what, origins));
 }
@@ -402,23 +405,26 @@ fn same_bridge(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
             table.add_subnet("link_scope", net, entry);
         }
     }
+    let names = scene.network_names(&networks);
     let rules = [
         ("S1", RuleBuilder::inet().stays_on_link().accept(), "the route stays on the bridge"),
         ("S2", RuleBuilder::inet().within(&[Field::Daddr4], "link_scope_v4").accept(), "never routed, IPv4"),
         ("S3", RuleBuilder::inet().within(&[Field::Daddr6], "link_scope_v6").accept(), "never routed, IPv6"),
-        ("S4", RuleBuilder::inet().drop(), "two bridges of a wildcard do not reach each other"),
+        ("S4", RuleBuilder::inet().drop(), "two bridges of one name do not reach each other"),
     ];
     for (id, rule, what) in rules {
-        table.push(CHAIN_SAME_BRIDGE, rule.rule(id, what, origins.clone()));
+        table.push(CHAIN_SAME_BRIDGE, rule.rule(id, &format!("{names}: {what}"), origins.clone()));
     }
 }
 
 /// Where a pair may only answer.
-fn answers(table: &mut TableBuilder) {
+fn answers(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let used = |map: &str| table.uses_chain(map, CHAIN_ANSWERS);
     if !used(MAP_PAIRS) && !used(&prefixes_of(MAP_PAIRS)) {
         return;
     }
-    table.push(CHAIN_ANSWERS, RuleBuilder::inet().answer().accept().rule("R1", "answers pass", Vec::new()));
-    table.push(CHAIN_ANSWERS, RuleBuilder::inet().drop().rule("R2", "reach is one way", Vec::new()));
+    let origin = vec![scene.intent.topology.isolation.entry];
+    let rule = RuleBuilder::inet().answer().accept();
+    table.push(CHAIN_ANSWERS, rule.rule("R1", "isolation: answers pass", origin.clone()));
+    table.push(CHAIN_ANSWERS, RuleBuilder::inet().drop().rule("R2", "isolation: reach is one way", origin));
 }

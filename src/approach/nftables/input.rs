@@ -20,29 +20,31 @@ pub(super) fn fill(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     fill_sets(scene, table);
     let origin = vec![scene.intent.topology.isolation.entry];
     let loopback = RuleBuilder::inet().incoming("lo").accept();
-    table.push(CHAIN, loopback.rule("I1", "the host talks to itself", origin.clone()));
+    table.push(CHAIN, loopback.rule("I1", "isolation: the host talks to itself", origin.clone()));
     exceptions(scene, table);
     if scene.has_overlays() {
         let rule = RuleBuilder::inet()
             .within(&[Field::UdpDport], "overlay_ports")
             .outside(&[Field::Iif, Field::UdpDport], "overlay_underlays")
             .drop();
-        let what = "encapsulated packets come in on the underlay alone";
-        table.push(CHAIN, rule.rule("I2", what, origin.clone()));
+        let what = format!("{}: encapsulated packets come in on the underlay alone", scene.overlay_names());
+        table.push(CHAIN, rule.rule("I2", &what, origin.clone()));
     }
-    let maps = [
-        ("I3", "host_from_network".to_owned(), "what networks send to this host goes to their allowlist"),
-        ("I4", prefixes_of("host_from_network"), "the same for names with a wildcard"),
-    ];
-    for (id, map, what) in maps {
+    let (exact, prefixes) = scene.networks_by_kind();
+    let maps =
+        [("I3", "host_from_network".to_owned(), &exact), ("I4", prefixes_of("host_from_network"), &prefixes)];
+    for (id, map, networks) in maps {
         if table.has(&map) {
-            table.push(CHAIN, RuleBuilder::inet().vmap(&[Field::Iif], &map).rule(id, what, origin.clone()));
+            let names = scene.network_names(networks);
+            let what = format!("{names}: what they send to this host goes to their allowlist");
+            let rule = RuleBuilder::inet().vmap(&[Field::Iif], &map);
+            table.push(CHAIN, rule.rule(id, &what, scene.network_entries(networks)));
         }
     }
     // Before the drops: it keeps this host's own storage sessions alive when the NIC is renamed or
     // becomes the port of a bond. Containers have been decided about above.
     let answers = RuleBuilder::inet().answer().accept();
-    table.push(CHAIN, answers.rule("I5", "answers to this host's own connections", origin));
+    table.push(CHAIN, answers.rule("I5", "isolation: answers to this host's own connections", origin));
     home(scene, table);
     for class in &scene.classes {
         host_from_class(scene, class, table);
@@ -95,14 +97,15 @@ fn fill_sets(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
 
 /// An exception to an address that happens to be the host's own holds as well.
 fn exceptions(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
-    let origins: Vec<_> = scene.intent.topology.allows.iter().map(|allow| allow.entry).take(3).collect();
+    let origins = scene.allow_entries();
+    let what = format!("to an address of this host: {}", scene.allow_names());
     let families = [("v4", Field::Saddr4, Field::Daddr4, "E5"), ("v6", Field::Saddr6, Field::Daddr6, "E6")];
     for (suffix, saddr, daddr, id) in families {
         let allow = format!("allow_{suffix}");
         if table.has(&allow) {
             let key = [Field::Iif, saddr, daddr, Field::L4Proto, Field::Dport];
             let rule = RuleBuilder::inet().within(&key, &allow).counted().accept();
-            table.push(CHAIN, rule.rule(id, "exceptions to an address of this host", origins.clone()));
+            table.push(CHAIN, rule.rule(id, &what, origins.clone()));
         }
     }
 }
@@ -137,9 +140,10 @@ fn home(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
                 .within(&[Field::Iif], "nic_links")
                 .within(&[daddr], &nets)
                 .outside(&[Field::Iif, daddr], &home);
-            let what = "from one nic to this host's address on another only where reach says so";
-            let origins = scene.nic_entries(0..topology.nics.len().min(3));
-            table.push(CHAIN, rule.drop().rule(id, what, origins));
+            let all = 0..topology.nics.len();
+            let what =
+                format!("this host's address on one is not for another, of {}", scene.nic_names(all.clone()));
+            table.push(CHAIN, rule.drop().rule(id, &what, scene.nic_entries(all.take(super::NAMED))));
         }
     }
 }
@@ -164,13 +168,17 @@ fn host_from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBu
     let routing = [("H5", Field::Icmpv6Type, "icmpv6_routing"), ("H6", Field::IcmpType, "icmp_routing")];
     for (id, field, set) in routing {
         let rule = RuleBuilder::inet().within(&[field], set).drop();
-        table.push(&chain, rule.rule(id, "no container changes this host's routes", origins.clone()));
+        table.push(
+            &chain,
+            rule.rule(id, &format!("{names} may not change this host's routes"), origins.clone()),
+        );
     }
     let rule = RuleBuilder::inet().answer().accept();
-    table.push(&chain, rule.rule("H7", "answers to this host's own connections", origins.clone()));
+    let what = format!("{names}: answers to this host's own connections");
+    table.push(&chain, rule.rule("H7", &what, origins.clone()));
     let rule = RuleBuilder::inet().within(&[Field::DaddrTypeOnIif], "own_types").accept();
     table.push(&chain, rule.rule("H8", &format!("the gateway address of {names}"), origins.clone()));
-    let what = format!("this host's addresses on {}", scene.nic_names(class.nics.iter().copied()));
+    let what = format!("{names}: this host's addresses on {}", scene.nic_names(class.nics.iter().copied()));
     for (family, (id, field)) in IpFamily::BOTH.into_iter().zip(["H9", "H10"].into_iter().zip(daddr)) {
         let set = format!("reach_{}_{}", class.name, suffix(family));
         if table.has(&set) {

@@ -60,6 +60,9 @@ pub fn ruleset(intent: &Intent<'_>) -> Ruleset {
     ruleset
 }
 
+/// How many entries a comment names.
+const NAMED: usize = 3;
+
 /// Networks with the same reachable NICs, and what the rules call them.
 struct Class<'i> {
     /// `service`, `service.storage` or `nothing`: the roles of the reachable NICs.
@@ -108,7 +111,6 @@ impl<'i, 't> Scene<'i, 't> {
     /// "bridge docker0, overlay vxlan0": what a comment calls networks. Stays as it is when a network
     /// is added behind the third, so that adding one to many rewrites no rule.
     fn network_names(&self, networks: &[usize]) -> String {
-        const NAMED: usize = 3;
         let names: Vec<_> = networks
             .iter()
             .take(NAMED)
@@ -118,13 +120,39 @@ impl<'i, 't> Scene<'i, 't> {
         format!("{}{more}", names.join(", "))
     }
 
+    /// Networks with exact names, and those with a wildcard.
+    fn networks_by_kind(&self) -> (Vec<usize>, Vec<usize>) {
+        let networks = &self.intent.topology.networks;
+        (0..networks.len()).partition(|net| !networks[*net].name.is_prefix())
+    }
+
+    /// "overlay vxlan42".
+    fn overlay_names(&self) -> String {
+        let networks = &self.intent.topology.networks;
+        let is_overlay = |net: &usize| matches!(networks[*net].kind, NetworkKind::Overlay { .. });
+        let overlays: Vec<_> = (0..networks.len()).filter(is_overlay).collect();
+        self.network_names(&overlays)
+    }
+
+    /// "allow docker0 to 192.168.57.9": what a comment calls exceptions.
+    fn allow_names(&self) -> String {
+        let allows = self.intent.topology.allows.iter().take(NAMED);
+        let names: Vec<_> = allows.map(|allow| self.intent.topology.entry(allow.entry).to_string()).collect();
+        let more = if self.intent.topology.allows.len() > NAMED { " and more" } else { "" };
+        format!("{}{more}", names.join(", "))
+    }
+
+    fn allow_entries(&self) -> Vec<EntryId> {
+        self.intent.topology.allows.iter().take(NAMED).map(|allow| allow.entry).collect()
+    }
+
     fn nic_entries(&self, nics: impl IntoIterator<Item = usize>) -> Vec<EntryId> {
         nics.into_iter().map(|nic| self.intent.topology.nics[nic].entry).collect()
     }
 
     /// The entries behind a rule for a class: at most a few, for the reader.
     fn network_entries(&self, networks: &[usize]) -> Vec<EntryId> {
-        networks.iter().take(3).map(|net| self.intent.topology.networks[*net].entry).collect()
+        networks.iter().take(NAMED).map(|net| self.intent.topology.networks[*net].entry).collect()
     }
 
     fn has_overlays(&self) -> bool {

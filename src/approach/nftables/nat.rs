@@ -75,10 +75,15 @@ pub(super) fn fill(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
             rules.push(rule.rule(id, &format!("with this host's address out of {names}"), origin.clone()));
         }
     }
+    let snat: Vec<usize> =
+        (0..topology.nics.len()).filter(|nic| matches!(topology.nics[*nic].nat, NicNat::Snat(_))).collect();
+    let snat_names =
+        format!("with the address that snat gives, from {}", scene.nic_names(snat.iter().copied()));
+    let snat_entries = scene.nic_entries(snat);
     for (id, set, ipv6) in [("M3", "snat_v4", false), ("M4", "snat_v6", true)] {
         if table.has(set) {
             let rule = RuleBuilder::inet().snat(ipv6, set);
-            rules.push(rule.rule(id, "with the address that snat gives", origin.clone()));
+            rules.push(rule.rule(id, &snat_names, snat_entries.clone()));
         }
     }
     if !rules.is_empty() {
