@@ -221,7 +221,7 @@ fn to_be_closed(lab: &Lab) -> Vec<Line<'_>> {
         lines.push(line(lab, kind, family, "web", "storage"));
     }
     let forged =
-        |family| lab.probe(Kind::Udp, family, "web", "storage").from_source(lab.host_address("eth1", family));
+        |family| lab.probe(Kind::Udp, family, "web", "storage").forging(lab.host_address("eth1", family));
     for family in Family::BOTH {
         lines.push(Line {
             says: format!("web -> storage  {family} UDP, forged source"),
@@ -236,7 +236,7 @@ fn to_be_closed(lab: &Lab) -> Vec<Line<'_>> {
         let own = lab.host_address("eth1", family);
         lines.push(Line {
             says: format!("web -> host's {own}  {family} TCP"),
-            probe: lab.probe(Kind::Tcp, family, "web", "host").to_address(own),
+            probe: lab.probe(Kind::Tcp, family, "web", "host").addressed_to(own),
         });
     }
     lines.push(line(lab, Kind::Tcp, Family::V4, "storage", "web"));
@@ -255,7 +255,7 @@ fn to_stay_open(lab: &Lab) -> Vec<Line<'_>> {
     }
     let own = lab.host_address("eth1", Family::V4);
     let mut back = line(lab, Kind::Tcp, Family::V4, "storage", "host");
-    back.probe = back.probe.to_address(own);
+    back.probe = back.probe.addressed_to(own);
     lines.push(back);
     lines.push(line(lab, Kind::Udp, Family::V4, "web", "db"));
     lines

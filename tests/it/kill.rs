@@ -109,7 +109,7 @@ fn killed_at_any_moment_the_rules_are_old_or_new() {
         let (mut kills, mut runs, mut old, mut new) = (0_u32, 0_u32, 0_u32, 0_u32);
         while kills < KILLS {
             let others: Vec<State> = looks.keys().copied().filter(|other| *other != state).collect();
-            let to = others[usize::from(random.next() % 2 == 0)];
+            let to = others[usize::from(random.next().is_multiple_of(2))];
             let after = random.up_to(limit);
             runs += 1;
             let was_running = run_and_kill(&isoplan, to, after);

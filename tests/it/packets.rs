@@ -34,8 +34,8 @@ fn guarded<'a>(lab: &'a Lab, container: &str, role: &str, link: &str) -> Vec<Pro
             lab.probe(kind, family, role, container),
             lab.probe(kind, family, "service", role),
             lab.probe(kind, family, role, "service"),
-            lab.probe(kind, family, container, "host").to_address(own),
-            lab.probe(kind, family, "service", "host").to_address(own),
+            lab.probe(kind, family, container, "host").addressed_to(own),
+            lab.probe(kind, family, "service", "host").addressed_to(own),
         ]
     })
 }
@@ -66,9 +66,9 @@ fn forged(lab: &Lab) -> Vec<Probe<'_>> {
             .flat_map(|(_whose, v4, v6)| {
                 let source = address(family, v4, v6);
                 let own = lab.host_address("eth1", family);
-                let to_storage = lab.probe(kind, family, "web", "storage").from_source(source);
-                let to_host = lab.probe(kind, family, "web", "host").to_address(own).from_source(source);
-                let to_behind = lab.probe(kind, family, "web", "storage-behind").from_source(source);
+                let to_storage = lab.probe(kind, family, "web", "storage").forging(source);
+                let to_host = lab.probe(kind, family, "web", "host").addressed_to(own).forging(source);
+                let to_behind = lab.probe(kind, family, "web", "storage-behind").forging(source);
                 [to_storage, to_host, to_behind]
             })
             .collect()
@@ -78,7 +78,7 @@ fn forged(lab: &Lab) -> Vec<Probe<'_>> {
 /// The broadcast address of the storage network, which the host takes as its own.
 fn broadcast(lab: &Lab) -> Vec<Probe<'_>> {
     let to = address(Family::V4, "192.168.57.255", "::");
-    vec![lab.probe(Kind::Udp, Family::V4, "web", "host").to_address(to).one_way()]
+    vec![lab.probe(Kind::Udp, Family::V4, "web", "host").addressed_to(to).one_way()]
 }
 
 /// What must go on working.
@@ -88,14 +88,14 @@ fn controls(lab: &Lab) -> Vec<Probe<'_>> {
             lab.probe(kind, family, "web", "service"),
             lab.probe(kind, family, "db", "service"),
             lab.probe(kind, family, "web", "db"),
-            lab.probe(kind, family, "web", "host").to_address(lab.host_address("docker0", family)),
+            lab.probe(kind, family, "web", "host").addressed_to(lab.host_address("docker0", family)),
             lab.probe(kind, family, "host", "web"),
             lab.probe(kind, family, "host", "service"),
-            lab.probe(kind, family, "service", "host").to_address(lab.host_address("eth0", family)),
+            lab.probe(kind, family, "service", "host").addressed_to(lab.host_address("eth0", family)),
             lab.probe(kind, family, "host", "storage"),
             lab.probe(kind, family, "host", "storage-behind"),
-            lab.probe(kind, family, "storage", "host").to_address(lab.host_address("eth1", family)),
-            lab.probe(kind, family, "storage-behind", "host").to_address(lab.host_address("eth1", family)),
+            lab.probe(kind, family, "storage", "host").addressed_to(lab.host_address("eth1", family)),
+            lab.probe(kind, family, "storage-behind", "host").addressed_to(lab.host_address("eth1", family)),
         ]
     })
 }
@@ -170,7 +170,7 @@ fn management_and_the_other_bridge_are_closed() {
             vec![
                 lab.probe(kind, family, "management", "storage"),
                 lab.probe(kind, family, "storage", "management"),
-                lab.probe(kind, family, "management", "host").to_address(lab.host_address("eth1", family)),
+                lab.probe(kind, family, "management", "host").addressed_to(lab.host_address("eth1", family)),
                 lab.probe(kind, family, "web", "app"),
                 lab.probe(kind, family, "app", "web"),
             ]
@@ -179,7 +179,7 @@ fn management_and_the_other_bridge_are_closed() {
         check_apply(&lab, &isoplan, &closed);
         let management = each(|kind, family| {
             vec![
-                lab.probe(kind, family, "management", "host").to_address(lab.host_address("eth2", family)),
+                lab.probe(kind, family, "management", "host").addressed_to(lab.host_address("eth2", family)),
                 lab.probe(kind, family, "host", "management"),
                 lab.probe(kind, family, "app", "service"),
                 lab.probe(kind, family, "app", "cache"),
@@ -211,7 +211,9 @@ fn published_ports_are_open_to_service_only() {
         let (lab, isoplan) = start(HostSpec::service_instance());
         lab.host().nft_load(PUBLISHED).expect("publish a port");
         let published = |from: &str, link: &str, family| {
-            lab.probe(Kind::Tcp, family, from, "web").to_address(lab.host_address(link, family)).to_port(8080)
+            lab.probe(Kind::Tcp, family, from, "web")
+                .addressed_to(lab.host_address(link, family))
+                .on_port(8080)
         };
         let from_service = Family::BOTH.map(|family| published("service", "eth0", family));
         let closed: Vec<Probe<'_>> = Family::BOTH
@@ -241,17 +243,17 @@ fn established_udp_flows_are_cut() {
         for (family, port) in Family::BOTH.into_iter().zip([4444, 4446]) {
             // A container's flow, and the answer to it from the server's own port: translated back to the
             // container by the flow.
-            let there = lab.probe(Kind::Udp, family, "web", "storage").from_port(port);
+            let there = lab.probe(Kind::Udp, family, "web", "storage").with_source_port(port);
             let outcome = there.run();
             let source = outcome.source().unwrap_or_else(|| panic!("{there}: {outcome:?}"));
             let back = lab
                 .probe(Kind::Udp, family, "storage", "web")
-                .from_source(lab.node("storage").address(family))
-                .from_port(crate::lab::PORT)
-                .to_address(source)
-                .to_port(port);
+                .forging(lab.node("storage").address(family))
+                .with_source_port(crate::lab::PORT)
+                .addressed_to(source)
+                .on_port(port);
             // A flow that storage began.
-            let other = lab.probe(Kind::Udp, family, "storage", "web").from_port(port + 1);
+            let other = lab.probe(Kind::Udp, family, "storage", "web").with_source_port(port + 1);
             closed.extend([there, back, other]);
         }
         check("without isoplan", &closed, Outcome::is_delivered);

@@ -45,7 +45,7 @@ fn it_stops_answers_only() {
         // The host's own address on storage is not a matter of forwarding.
         for family in Family::BOTH {
             let own = lab.host_address("eth1", family);
-            let to_host = KINDS.map(|kind| lab.probe(kind, family, "web", "host").to_address(own));
+            let to_host = KINDS.map(|kind| lab.probe(kind, family, "web", "host").addressed_to(own));
             check("the host's storage address", &to_host, is_answered);
             let service = KINDS.map(|kind| lab.probe(kind, family, "web", "service"));
             check("service", &service, is_answered);

@@ -252,22 +252,22 @@ impl Lab {
 
 impl<'a> Probe<'a> {
     /// Sent to this address instead of the node's first.
-    pub(crate) fn to_address(self, destination: IpAddr) -> Self {
+    pub(crate) fn addressed_to(self, destination: IpAddr) -> Self {
         Self { destination, ..self }
     }
 
     /// Sent to this port.
-    pub(crate) fn to_port(self, port: u16) -> Self {
+    pub(crate) fn on_port(self, port: u16) -> Self {
         Self { port, ..self }
     }
 
     /// Sent with this source, whoever has that address; the answer goes there, not to the sender.
-    pub(crate) fn from_source(self, source: IpAddr) -> Self {
+    pub(crate) fn forging(self, source: IpAddr) -> Self {
         Self { source: Some(source), is_one_way: true, ..self }
     }
 
     /// Sent from this port.
-    pub(crate) fn from_port(self, port: u16) -> Self {
+    pub(crate) fn with_source_port(self, port: u16) -> Self {
         Self { source_port: Some(port), ..self }
     }
 
