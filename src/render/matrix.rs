@@ -238,12 +238,16 @@ pub fn pairs(intent: &Intent<'_>, most: usize) -> Vec<Pair> {
             }
             let way = cell(intent, from.party, to.party);
             if way != "-" {
-                let own = way == Way::Open.as_str();
-                pairs.push((own, Pair { what: format!("{} -> {}", from.label, to.label), way }));
+                let rank = match way.as_str() {
+                    word if word == Way::Blocked.as_str() => 0,
+                    word if word == Way::Open.as_str() => 2,
+                    _ => 1,
+                };
+                pairs.push((rank, Pair { what: format!("{} -> {}", from.label, to.label), way }));
             }
         }
     }
-    pairs.sort_by_key(|(open, _)| *open);
+    pairs.sort_by_key(|(rank, _)| *rank);
     let all = pairs.len();
     let mut shown: Vec<_> = pairs.into_iter().map(|(_, pair)| pair).take(most).collect();
     if all > most {
