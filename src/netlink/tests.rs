@@ -5,6 +5,7 @@ mod concurrent;
 mod foreign;
 mod incremental;
 mod large;
+mod planner;
 mod refusal;
 mod round_trip;
 mod sample;

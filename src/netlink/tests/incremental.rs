@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::sample::{self, PLAIN, chain, decides, link, prefix_in_tree, rule, set};
 use super::{assert_same, commit, creation, read};
-use crate::netlink::test_ns::{Privilege, in_namespaces};
+use crate::netlink::test_ns::{Privilege, in_namespaces, load};
 use crate::ruleset::{
     ElementData, ElementKey, Expr, Family, FieldType, Op, Rule, Ruleset, Set, SetData, Table, Verdict,
 };
@@ -63,22 +63,45 @@ fn one_element_more_and_less() {
             assert_same(&read().tables, &before);
         }
 
-        // Each of those that were there from the start: out and in again.
-        for set in before[&FAMILY].sets.values() {
-            for element in &set.elements {
-                let elements = vec![(element.0.clone(), element.1.clone())];
-                let mut after = before.clone();
-                let table = after.get_mut(&FAMILY).unwrap();
-                table.sets.get_mut(&set.name).unwrap().elements.remove(element.0);
-                let (set, family) = (set.clone(), FAMILY);
-                commit(&[Op::DeleteElements { family, set: set.clone(), elements: elements.clone() }])
-                    .unwrap();
-                assert_same(&read().tables, &after);
-                commit(&[Op::AddElements { family, set, elements }]).unwrap();
-                assert_same(&read().tables, &before);
-            }
-        }
+        out_and_in_again(&before);
     });
+}
+
+#[test]
+fn elements_that_nft_made() {
+    in_namespaces(module_path!(), "elements_that_nft_made", Privilege::Rootless, || {
+        load(include_str!("listing.nft"));
+        let mut before = read().tables;
+        out_and_in_again(&before);
+
+        // nft puts an end at zero below the lowest interval, and one may start right there.
+        let ports = &mut before.get_mut(&FAMILY).unwrap().sets;
+        let ports = ports.get_mut("ports").unwrap();
+        let elements = vec![(ElementKey::value([0, 0]), PLAIN)];
+        commit(&[Op::AddElements { family: FAMILY, set: ports.clone(), elements: elements.clone() }])
+            .unwrap();
+        ports.elements.extend(elements);
+        assert_same(&read().tables, &before);
+    });
+}
+
+/// Deletes and adds each element of each set, one at a time.
+fn out_and_in_again(before: &Ruleset) {
+    let family = FAMILY;
+    // The sets that nft makes within a rule never change.
+    for set in before[&family].sets.values().filter(|set| set.foreign_flags == 0) {
+        for (key, data) in &set.elements {
+            let elements = vec![(key.clone(), data.clone())];
+            let mut after = before.clone();
+            let table = after.get_mut(&family).unwrap();
+            table.sets.get_mut(&set.name).unwrap().elements.remove(key);
+            let set = set.clone();
+            commit(&[Op::DeleteElements { family, set: set.clone(), elements: elements.clone() }]).unwrap();
+            assert_same(&read().tables, &after);
+            commit(&[Op::AddElements { family, set, elements }]).unwrap();
+            assert_same(&read().tables, before);
+        }
+    }
 }
 
 /// A rule that is known by its comment.
