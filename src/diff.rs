@@ -278,12 +278,13 @@ struct Steps {
     delete_rules: Vec<Op>,
     delete_elements: Vec<Op>,
     add_elements: Vec<Op>,
-    delete_chains: Vec<Op>,
     delete_sets: Vec<Op>,
+    delete_chains: Vec<Op>,
 }
 
 impl Steps {
-    /// New rules first: their place is given by handles that later steps may take away.
+    /// New rules first: their place is given by handles that later steps may take away. Chains last: the
+    /// verdicts of a map that goes away refer to them until it is gone.
     fn in_order(self) -> impl Iterator<Item = Op> {
         [
             self.add_sets,
@@ -293,8 +294,8 @@ impl Steps {
             self.delete_rules,
             self.delete_elements,
             self.add_elements,
-            self.delete_chains,
             self.delete_sets,
+            self.delete_chains,
         ]
         .into_iter()
         .flatten()

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{commit, read};
+use super::{assert_same, commit, read};
 use crate::approach;
 use crate::diff;
 use crate::intent::Intent;
@@ -49,5 +49,28 @@ fn written_rendered_and_listed_are_one() {
             assert_eq!(read().tables, wanted, "{fixture}: rendered and loaded");
             nft(&["flush", "ruleset"]);
         }
+    });
+}
+
+#[test]
+fn from_every_plan_to_every_other() {
+    in_namespaces(module_path!(), "from_every_plan_to_every_other", Privilege::Rootless, || {
+        let planned = planned();
+        let mut live = Ruleset::new();
+        for (_, from) in &planned {
+            for (_, to) in &planned {
+                for wanted in [from, to] {
+                    let ops = diff::ops_between(&live, wanted);
+                    if let Err(error) = commit(&ops) {
+                        panic!("{error:?} in {ops:#?}");
+                    }
+                    live = read().tables;
+                    assert_same(&live, wanted);
+                }
+            }
+        }
+        commit(&diff::ops_between(&live, &Ruleset::new())).unwrap();
+        assert!(read().tables.is_empty());
+        assert_eq!(nft(&["list", "ruleset"]), "");
     });
 }
