@@ -74,8 +74,8 @@ fn ten_thousand_bridges() {
         assert_eq!(count(&few), count(&many), "rules do not grow with bridges");
 
         let apply = time(&["apply", "many.toml", "--yes", "--json"]);
-        if !is_real_root() {
-            // The kernel lets only root send that much at once.
+        if !is_real_root() && apply.code != Some(0) {
+            // Without root's rights `net.core.wmem_max` bounds what can be sent at once.
             assert_eq!(apply.code, Some(1), "{apply}");
             assert!(apply.stderr.contains("send buffer"), "{apply}");
             assert_eq!(host.nft(&["list", "tables"]).expect("list the tables"), "");
