@@ -6,10 +6,14 @@
 #[allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 mod lab;
 
+/// Not a test: random topologies.
+mod draw;
 /// The kernel changed by hand and by others: seen, repaired, removed.
 mod kernel_by_hand;
 /// `kill -9` at any moment.
 mod kill;
+/// What holds for every topology.
+mod laws;
 /// Not a test: what the kernel holds, as other programs show it.
 mod live;
 /// What packets show: what is closed after an apply, and what goes on working.
