@@ -16,6 +16,8 @@ mod kill;
 mod laws;
 /// Not a test: what the kernel holds, as other programs show it.
 mod live;
+/// Packets that hosts do not send every day.
+mod odd_packets;
 /// What packets show: what is closed after an apply, and what goes on working.
 mod packets;
 /// Changes under traffic.

@@ -207,7 +207,8 @@ fn read(node: usize, packet: &SlicedPacket<'_>) -> Option<Seen> {
         NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
         NetSlice::Arp(_) => return None,
     };
-    let (what, payload) = packet.transport.as_ref().map_or((What::Other, Vec::new()), read_transport);
+    let unknown = || (What::Other, packet.ip_payload().map(|ip| ip.payload.to_vec()).unwrap_or_default());
+    let (what, payload) = packet.transport.as_ref().map_or_else(unknown, read_transport);
     Some(Seen { node, source, destination, what, payload })
 }
 

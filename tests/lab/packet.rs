@@ -29,7 +29,7 @@ pub(crate) struct Forged<'a> {
 
 impl Forged<'_> {
     /// The whole packet from its IP header on. TCP is a SYN.
-    fn to_bytes(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn to_bytes(&self) -> io::Result<Vec<u8>> {
         const HOPS: u8 = 64;
         let ip = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -57,13 +57,16 @@ impl Forged<'_> {
 
     /// Sends it from a node.
     pub(crate) fn send(&self, node: &Node) -> io::Result<()> {
-        let bytes = self.to_bytes()?;
-        let destination = SocketAddr::new(self.destination, 0);
-        // IPPROTO_RAW: the IP header is ours, raw(7).
-        let socket = node
-            .enter(|| Socket::new(Domain::for_address(destination), Type::RAW, Some(Protocol::from(255))))?;
-        socket.send_to(&bytes, &destination.into()).map(drop)
+        send_bytes(node, self.destination, &self.to_bytes()?)
     }
+}
+
+/// Sends a whole packet, IP header and all. Over IPv4 the kernel writes its length and checksum.
+pub(crate) fn send_bytes(node: &Node, destination: IpAddr, bytes: &[u8]) -> io::Result<()> {
+    let to = SocketAddr::new(destination, 0);
+    // IPPROTO_RAW: the IP header is ours, raw(7).
+    let socket = node.enter(|| Socket::new(Domain::for_address(to), Type::RAW, Some(Protocol::from(255))))?;
+    socket.send_to(bytes, &to.into()).map(drop)
 }
 
 /// Sends an ICMP echo request from the node's own address.

@@ -90,6 +90,8 @@ pub(crate) enum Tag {
     Payload(String),
     /// A SYN from this port.
     Syn(u16),
+    /// This text is anywhere in it, whatever the protocol.
+    Inside(String),
 }
 
 impl Tag {
@@ -101,6 +103,7 @@ impl Tag {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Payload(text) => text.as_bytes(),
+            Self::Inside(text) => text.as_bytes(),
             Self::Syn(_) => &[],
         }
     }
@@ -108,7 +111,9 @@ impl Tag {
     /// Whether a packet that was seen is the one sent.
     pub(crate) fn is_on(&self, seen: &Seen) -> bool {
         match (self, &seen.what) {
-            (_, What::EchoReply | What::Answer | What::Other) => false,
+            (_, What::Answer) => false,
+            (Self::Inside(text), _) => seen.payload.windows(text.len()).any(|part| part == text.as_bytes()),
+            (_, What::EchoReply | What::Other) => false,
             (Self::Payload(text), _) => seen.payload.starts_with(text.as_bytes()),
             (Self::Syn(port), What::Tcp { source_port, is_syn: true, is_ack: false, .. }) => {
                 port == source_port

@@ -48,9 +48,9 @@ impl Ran {
 }
 
 impl Program {
-    /// The program at that path.
+    /// The program at that path. Its directory ends with the namespaces, see [`super::isolate`].
     pub(crate) fn new(path: impl Into<PathBuf>) -> io::Result<Self> {
-        Ok(Self { path: path.into(), directory: tempfile::tempdir()? })
+        Ok(Self { path: path.into(), directory: tempfile::tempdir_in("/run")? })
     }
 
     /// A command with a clean environment and this program's state directory.

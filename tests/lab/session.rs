@@ -39,6 +39,12 @@ impl Lab {
 }
 
 impl Session<'_> {
+    /// The port at the client and at the server.
+    pub(crate) fn ports(&self) -> io::Result<(u16, u16)> {
+        let port = |stream: &TcpStream| stream.local_addr().map(|address| address.port());
+        Ok((port(&self.client.1)?, port(&self.server.1)?))
+    }
+
     /// Reads away what [`Self::send_there`] and [`Self::send_back`] have sent.
     pub(crate) fn skip(&mut self) -> io::Result<()> {
         for (_, stream) in [&mut self.client, &mut self.server] {
