@@ -6,6 +6,8 @@
 #[allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 mod lab;
 
+/// What the documents promise.
+mod docs;
 /// Not a test: random topologies.
 mod draw;
 /// The kernel changed by hand and by others: seen, repaired, removed.
