@@ -773,7 +773,7 @@ fn rules_do_not_grow_with_networks_or_subnets() {
 }
 
 /// What the kernel holds of isoplan's, elements in order: it lists those of some sets as they came.
-fn listed(host: &Node) -> Vec<String> {
+pub(crate) fn listed(host: &Node) -> Vec<String> {
     let mut lines = Vec::new();
     let mut elements: Option<Vec<String>> = None;
     for line in listing(host).unwrap_or_default().lines() {

@@ -6,10 +6,14 @@
 #[allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 mod lab;
 
+/// The core does no I/O, `unsafe` is in one module, and only the command line prints.
+mod core_is_pure;
 /// What the documents promise.
 mod docs;
 /// Not a test: random topologies.
 mod draw;
+/// Every fixture, in every format.
+mod golden;
 /// The kernel changed by hand and by others: seen, repaired, removed.
 mod kernel_by_hand;
 /// `kill -9` at any moment.
