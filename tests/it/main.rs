@@ -32,6 +32,8 @@ mod re_apply;
 mod scale;
 /// What the sysctl approach stops and what it does not.
 mod sysctl_approach;
+/// What packets show on hosts of every other kind.
+mod topologies;
 
 use lab::node::Node;
 use lab::probe::Probe;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+pub(crate) mod custom;
+
 use super::PORT;
 use super::capture::{self, Journal, Seen, What};
 use super::isolate;

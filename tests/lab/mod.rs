@@ -7,6 +7,7 @@
 pub(crate) mod build;
 pub(crate) mod capture;
 pub(crate) mod flood;
+pub(crate) mod frame;
 pub(crate) mod isolate;
 pub(crate) mod node;
 pub(crate) mod packet;
