@@ -208,7 +208,7 @@ fn table(diff: &mut Diff, desired: Option<&Table>, live: Option<&Table>) {
             let family = live.family;
             let mut gone = change(Action::Delete, Kind::Table, family, "");
             gone.old = Some(format!("{} objects", count(live) - 1));
-            gone.why = "the topology asks for no such table".to_owned();
+            gone.why = "nothing asks for it any more".to_owned();
             diff.changes.push(gone);
             diff.ops.push(Op::DeleteTable { family });
         }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::approach::{Desired, desired};
+use crate::approach::{Desired, SysctlKey, desired};
 use crate::diff::{Action, Diff, Kind, LiveState, diff};
 use crate::intent::Intent;
 use crate::topology::{EntryId, NetworkKind, Topology};
@@ -189,11 +189,20 @@ impl Plan<'_> {
         if !self.absent.is_empty() {
             let names = self.absent.join(", ");
             remarks.push(format!(
-                "Not on this host now: {names}. Rules go by name and hold from the moment it appears."
+                "Not on this host now: {names}. Rules go by name and hold as soon as there is one."
             ));
         }
         for sysctl in &self.diff.missing {
             remarks.push(format!("{} does not exist here, so it cannot be {}.", sysctl.key, sysctl.value));
+        }
+        let ipv6 =
+            |write: &crate::diff::SysctlWrite| write.key.0 == SysctlKey::IPV6_FORWARD && write.new != "0";
+        if self.diff.sysctls.iter().any(ipv6) {
+            remarks.push(
+                "With IPv6 forwarding on, the kernel ignores router advertisements where accept_ra is 1: set it to 2 \
+                 first on a NIC that has its address or route from them."
+                    .to_owned(),
+            );
         }
         if !self.topology.flats.is_empty() {
             remarks.push(

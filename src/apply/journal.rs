@@ -47,6 +47,8 @@ pub fn read(state: &StateDir) -> Result<Vec<Journaled>, Error> {
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // Somebody else's directory, as seen from a user namespace: what is in it is not about this one.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Vec::new()),
         Err(source) => return Err(Error::Open { path, source }),
     };
     let fault = |what: String| Error::Journal { path: path.clone(), what };

@@ -39,6 +39,8 @@ pub(super) struct Args {
 
 #[derive(Serialize)]
 struct ApplyJson<'a> {
+    version: u32,
+    kind: &'static str,
     /// Whether the kernel was changed.
     applied: bool,
     /// Length of the transaction, in bytes.
@@ -47,8 +49,6 @@ struct ApplyJson<'a> {
     tries: u32,
     /// What was done, or with --dry-run would be.
     plan: PlanJson<'a>,
-    version: u32,
-    kind: &'static str,
 }
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {

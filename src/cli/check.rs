@@ -28,6 +28,8 @@ struct CheckJson<'c> {
     ok: bool,
     mistakes: Vec<MistakeJson<'c>>,
     matrix: Vec<matrix::PairJson>,
+    /// How many rows and columns of the matrix are left out.
+    matrix_cut: usize,
 }
 
 #[derive(Serialize)]
@@ -51,6 +53,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
                     ok: true,
                     mistakes: Vec::new(),
                     matrix: matrix::pairs_json(&intent),
+                    matrix_cut: matrix::cut(&intent),
                 })?;
                 return Ok(Exit::Done);
             }
@@ -74,6 +77,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
                     })
                     .collect(),
                 matrix: Vec::new(),
+                matrix_cut: 0,
             })?;
             Ok(Exit::Topology)
         }

@@ -48,7 +48,7 @@ A first session:
   isoplan status topology.toml           is it still in place? what was dropped?
   isoplan remove                         take it all away again
 
-Without root, in a private copy of the network that ends with the command:
+Without root, in an empty network namespace that ends with the command:
   unshare -rn isoplan plan topology.toml
 
 Exit codes:
@@ -132,7 +132,9 @@ pub fn parse() -> Result<Cli, Exit> {
 
 /// A failure of reading or changing the kernel, with what to do about it.
 fn not_permitted(failure: Failure, command: &str) -> Failure {
+    let state =
+        if command.starts_with("plan") || command.starts_with("status") { "" } else { " --state-dir DIR" };
     failure.exit(Exit::NotPermitted).hint(format!(
-        "run it as root, or see what it would do in a private copy of the network:\n        unshare -rn isoplan {command}"
+        "run it as root, or try it in an empty network namespace of your own:\n        unshare -rn isoplan {command}{state}"
     ))
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::apply::{applying_failed, lock};
 use super::plan::Host;
 use super::{Output, StateArgs};
-use crate::apply::{self};
+use crate::apply::{self, journal};
 use crate::approach::Desired;
 use crate::diff::{Action, diff};
 use crate::error::{Exit, Failure};
@@ -76,18 +76,26 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
     }
     let act = !args.dry_run && !diff.is_empty();
+    let mut held = early;
     if act {
         if !args.yes && !output.ask("\nRemove this?")? {
             output.note("Nothing has been changed.");
             return Ok(Exit::Failed);
         }
-        let _lock = match early {
-            Some(lock) => lock,
-            None => lock(&mut host, "remove")?,
-        };
+        if held.is_none() {
+            held = Some(lock(&mut host, "remove")?);
+        }
         apply::carry_out(&mut host.nftables, &host.state, &desired, &diff, &live)
             .map_err(|error| applying_failed(&error, &topology, "remove"))?;
     }
+    // What others have changed since is theirs from now on: a later remove must not touch it.
+    if !args.dry_run && !live.journal.is_empty() {
+        if held.is_none() {
+            held = Some(lock(&mut host, "remove")?);
+        }
+        journal::write(&host.state, &[]).map_err(|error| Failure::from_error(&error))?;
+    }
+    drop(held);
     if args.json {
         let summary = Summary {
             create: diff.count(Action::Create),

@@ -5,11 +5,11 @@ use serde::Serialize;
 use super::plan::Host;
 use super::topology::TopologyArg;
 use super::{Output, StateArgs};
-use crate::diff::{LiveState, table_name};
+use crate::diff::LiveState;
 use crate::error::{Exit, Failure};
 use crate::plan::{JSON_VERSION, Plan};
 use crate::render::plan::changes;
-use crate::ruleset::{Expr, Rule, Verdict};
+use crate::ruleset::{Expr, Rule, TABLE_NAME, Verdict};
 
 /// Tells whether isoplan's tables are in place and what their drop rules have counted. With a topology
 /// it also tells whether they are what the topology asks for. Exits with 2 when they are not.
@@ -41,7 +41,7 @@ struct StatusJson<'s> {
 
 #[derive(Serialize)]
 struct TableJson {
-    name: String,
+    table: String,
     rules: usize,
     sets: usize,
     elements: usize,
@@ -122,8 +122,8 @@ fn text(live: &LiveState, plan: Option<&Plan<'_>>, drops: &[Drop<'_>], in_place:
     };
     for table in tables(live) {
         text.push_str(&format!(
-            "{}: {} rules, {} sets, {} elements\n",
-            table.name, table.rules, table.sets, table.elements
+            "table {}: {} rules, {} sets, {} elements\n",
+            table.table, table.rules, table.sets, table.elements
         ));
         for unknown in table.unknown {
             text.push_str(&format!("  holds {unknown}, which isoplan does not know\n"));
@@ -157,7 +157,7 @@ fn tables(live: &LiveState) -> Vec<TableJson> {
     live.ruleset
         .values()
         .map(|table| TableJson {
-            name: table_name(table.family),
+            table: format!("{} {TABLE_NAME}", table.family),
             rules: table.rule_count(),
             sets: table.sets.len(),
             elements: table.sets.values().map(|set| set.elements.len()).sum(),
@@ -175,7 +175,7 @@ fn drops(live: &LiveState) -> Vec<Drop<'_>> {
         .filter_map(|(table, chain, rule)| {
             let (packets, bytes) = counts(rule)?;
             let (id, what) = rule.comment.split_once(' ').unwrap_or((rule.comment.as_str(), ""));
-            let table = table_name(table.family);
+            let table = format!("{} {TABLE_NAME}", table.family);
             Some(Drop { table, chain: &chain.name, rule: id.to_owned(), what, packets, bytes })
         })
         .collect()

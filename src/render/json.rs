@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::matrix::{PairJson, pairs_json};
+use super::matrix::{PairJson, cut, pairs_json};
 use super::{element, nft, rule};
 use crate::approach::desired;
 use crate::intent::Intent;
@@ -17,6 +17,7 @@ struct DesiredJson<'d> {
     topology: &'d str,
     approach: &'static str,
     matrix: Vec<PairJson>,
+    matrix_cut: usize,
     tables: Vec<TableJson<'d>>,
     sysctls: Vec<SysctlJson<'d>>,
     not_covered: &'d [&'static str],
@@ -76,6 +77,7 @@ pub fn file(intent: &Intent<'_>) -> Result<String, askama::Error> {
         topology: &topology.file,
         approach: desired.approach.as_str(),
         matrix: pairs_json(intent),
+        matrix_cut: cut(intent),
         tables: desired.ruleset.values().map(|table| table_json(topology, table)).collect(),
         sysctls: desired
             .sysctls

@@ -145,7 +145,7 @@ pub fn matrix(intent: &Intent<'_>) -> String {
     }
     let cut = senders.len().saturating_sub(GROUPS) + receivers.len().saturating_sub(GROUPS);
     if cut > 0 {
-        text.push_str(&format!("and {cut} more rows and columns \n"));
+        text.push_str(&format!("and {cut} more rows and columns\n"));
     }
     text
 }
@@ -209,7 +209,12 @@ pub struct PairJson {
     ipv6: Option<&'static str>,
 }
 
-/// All pairs; networks that mean the same stand together.
+/// How many rows and columns the matrix leaves out.
+pub fn cut(intent: &Intent<'_>) -> usize {
+    senders(intent).len().saturating_sub(GROUPS) + receivers(intent).len().saturating_sub(GROUPS)
+}
+
+/// All pairs up to a limit (see [`cut`]); networks that mean the same stand together.
 pub fn pairs_json(intent: &Intent<'_>) -> Vec<PairJson> {
     let receivers = receivers(intent);
     let mut pairs = Vec::new();

@@ -259,8 +259,8 @@ fn isolation(mut table: Table<'_, '_>) -> RawIsolation {
     });
     let approach = match compared {
         Some((text, span)) => {
-            let message = format!("approach `{text}` is there for comparison only and cannot be applied");
-            let hint = "`nftables` or `sysctl` can be; `isoplan compare` shows how the others do";
+            let message = format!("approach `{text}` is one to compare with, and cannot be applied");
+            let hint = "`nftables` and `sysctl` can be";
             table.mistakes.add(span, message).hint(hint);
             Field::Faulty
         }

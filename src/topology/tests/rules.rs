@@ -133,7 +133,7 @@ fn translation() {
     );
     check(&format!("isolation approach=sysctl masquerade=true; {other}"), &["cannot masquerade"]);
     check(&format!("isolation approach=sysctl masquerade=false; {other}"), &[]);
-    check(&format!("isolation approach=layered; {other}"), &["comparison only"]);
+    check(&format!("isolation approach=layered; {other}"), &["one to compare with"]);
 }
 
 /// What a mistake leaves unclear is not reported a second time.
