@@ -15,6 +15,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+pub(crate) mod custom;
+
 use super::PORT;
 use super::capture::{self, Journal, Seen, What};
 use super::isolate;
@@ -64,9 +66,7 @@ impl Lab {
             let name = bridge.name;
             say(
                 &mut host,
-                format!(
-                    "link add {name} address 02:00:00:00:{number:02x}:fe type bridge mcast_snooping 0"
-                ),
+                format!("link add {name} address 02:00:00:00:{number:02x}:fe type bridge mcast_snooping 0"),
             );
             say(&mut host, format!("link set {name} up"));
             for family in Family::BOTH {
@@ -79,14 +79,8 @@ impl Lab {
             }
             for (place, container) in (FIRST_CONTAINER..).zip(&bridge.containers) {
                 let node = lab.add_node(container)?;
-                say(
-                    &mut host,
-                    format!("link add v-{container} type veth peer name eth0 netns {container}"),
-                );
-                say(
-                    &mut host,
-                    format!("link set v-{container} master {name} up"),
-                );
+                say(&mut host, format!("link add v-{container} type veth peer name eth0 netns {container}"));
+                say(&mut host, format!("link set v-{container} master {name} up"));
                 let batch = inside.entry(node).or_default();
                 say(batch, "link set eth0 up".to_owned());
                 for family in Family::BOTH {
@@ -98,19 +92,9 @@ impl Lab {
                             nodad(family)
                         ),
                     );
-                    say(
-                        batch,
-                        format!(
-                            "route add default via {}",
-                            bridge.net.address(family, GATEWAY)
-                        ),
-                    );
-                    lab.nodes[node]
-                        .addresses
-                        .push(bridge.net.address(family, place));
-                    lab.nodes[node]
-                        .partners
-                        .push(bridge.net.address(family, GATEWAY));
+                    say(batch, format!("route add default via {}", bridge.net.address(family, GATEWAY)));
+                    lab.nodes[node].addresses.push(bridge.net.address(family, place));
+                    lab.nodes[node].partners.push(bridge.net.address(family, GATEWAY));
                 }
             }
         }
@@ -120,35 +104,20 @@ impl Lab {
             let [near, far] = [1, 2].map(|end| format!("02:00:00:00:{number:02x}:{end:02x}"));
             say(
                 &mut host,
-                format!(
-                    "link add {name} address {near} type veth peer name eth0 address {far} netns {role}"
-                ),
+                format!("link add {name} address {near} type veth peer name eth0 address {far} netns {role}"),
             );
             say(&mut host, format!("link set {name} up"));
             let batch = inside.entry(server).or_default();
             say(batch, "link set eth0 up".to_owned());
             for family in Family::BOTH {
-                let (here, there) = (
-                    nic.net.address(family, HOST),
-                    nic.net.address(family, SERVER),
-                );
+                let (here, there) = (nic.net.address(family, HOST), nic.net.address(family, SERVER));
                 lab.add_host_address(&mut host, name, nic.net.interface(family, HOST), here);
-                say(
-                    &mut host,
-                    format!("neigh add {there} lladdr {far} dev {name} nud permanent"),
-                );
+                say(&mut host, format!("neigh add {there} lladdr {far} dev {name} nud permanent"));
                 say(
                     batch,
-                    format!(
-                        "address add {} dev eth0{}",
-                        nic.net.interface(family, SERVER),
-                        nodad(family)
-                    ),
+                    format!("address add {} dev eth0{}", nic.net.interface(family, SERVER), nodad(family)),
                 );
-                say(
-                    batch,
-                    format!("neigh add {here} lladdr {near} dev eth0 nud permanent"),
-                );
+                say(batch, format!("neigh add {here} lladdr {near} dev eth0 nud permanent"));
                 say(batch, format!("route add default via {here}"));
                 lab.nodes[server].addresses.push(there);
                 lab.nodes[server].partners.push(here);
@@ -161,47 +130,26 @@ impl Lab {
                 let behind = lab.add_node(&format!("{role}-behind"))?;
                 lab.forward(server, true)?;
                 let batch = inside.entry(server).or_default();
-                say(
-                    batch,
-                    format!("link add behind type veth peer name eth0 netns {role}-behind"),
-                );
+                say(batch, format!("link add behind type veth peer name eth0 netns {role}-behind"));
                 say(batch, "link set behind up".to_owned());
                 for family in Family::BOTH {
                     say(
                         batch,
-                        format!(
-                            "address add {} dev behind{}",
-                            net.interface(family, GATEWAY),
-                            nodad(family)
-                        ),
+                        format!("address add {} dev behind{}", net.interface(family, GATEWAY), nodad(family)),
                     );
                     let via = nic.net.address(family, SERVER);
-                    say(
-                        &mut host,
-                        format!("route add {} via {via}", net.prefix(family)),
-                    );
+                    say(&mut host, format!("route add {} via {via}", net.prefix(family)));
                 }
                 let batch = inside.entry(behind).or_default();
                 say(batch, "link set eth0 up".to_owned());
                 for family in Family::BOTH {
                     say(
                         batch,
-                        format!(
-                            "address add {} dev eth0{}",
-                            net.interface(family, BEHIND),
-                            nodad(family)
-                        ),
+                        format!("address add {} dev eth0{}", net.interface(family, BEHIND), nodad(family)),
                     );
-                    say(
-                        batch,
-                        format!("route add default via {}", net.address(family, GATEWAY)),
-                    );
-                    lab.nodes[behind]
-                        .addresses
-                        .push(net.address(family, BEHIND));
-                    lab.nodes[behind]
-                        .partners
-                        .push(nic.net.address(family, HOST));
+                    say(batch, format!("route add default via {}", net.address(family, GATEWAY)));
+                    lab.nodes[behind].addresses.push(net.address(family, BEHIND));
+                    lab.nodes[behind].partners.push(nic.net.address(family, HOST));
                 }
             }
         }
@@ -212,8 +160,7 @@ impl Lab {
         for bridge in &spec.bridges {
             // Lets a container send from the host's own address, which the kernel refuses by default over IPv4
             // and never does over IPv6.
-            lab.host()
-                .sysctl(&format!("net/ipv4/conf/{}/accept_local", bridge.name), "1")?;
+            lab.host().sysctl(&format!("net/ipv4/conf/{}/accept_local", bridge.name), "1")?;
         }
         lab.forward(0, spec.forwards)?;
         if spec.masquerade == Masquerade::LikeDocker {
@@ -234,10 +181,7 @@ impl Lab {
 
     /// A node by its name: `host`, a container, a server's role, or `<role>-behind`.
     pub(crate) fn node(&self, name: &str) -> &Node {
-        let index = self
-            .by_name
-            .get(name)
-            .unwrap_or_else(|| panic!("no node `{name}` in this lab"));
+        let index = self.by_name.get(name).unwrap_or_else(|| panic!("no node `{name}` in this lab"));
         &self.nodes[*index]
     }
 
@@ -269,18 +213,11 @@ impl Lab {
             let (mark, tag) = (self.journal.mark(), Tag::unique());
             packet::send_echo(from, to, 1, tag.bytes())?;
             let is_answer = |seen: &Seen| seen.node == from.index && tag.is_answered_by(seen);
-            if self
-                .journal
-                .wait(mark, Duration::from_millis(20), is_answer)
-                .is_some()
-            {
+            if self.journal.wait(mark, Duration::from_millis(20), is_answer).is_some() {
                 return Ok(());
             }
         }
-        Err(io::Error::other(format!(
-            "the lab does not come up: {} gets no echo from {to}",
-            from.name
-        )))
+        Err(io::Error::other(format!("the lab does not come up: {} gets no echo from {to}", from.name)))
     }
 
     fn forward(&self, node: usize, on: bool) -> io::Result<()> {
@@ -297,20 +234,10 @@ impl Lab {
         Ok(index)
     }
 
-    fn add_host_address(
-        &mut self,
-        batch: &mut String,
-        link: &str,
-        interface: String,
-        address: IpAddr,
-    ) {
+    fn add_host_address(&mut self, batch: &mut String, link: &str, interface: String, address: IpAddr) {
         let family = Family::of(address);
-        say(
-            batch,
-            format!("address add {interface} dev {link}{}", nodad(family)),
-        );
-        self.host_addresses
-            .insert((link.to_owned(), family), address);
+        say(batch, format!("address add {interface} dev {link}{}", nodad(family)));
+        self.host_addresses.insert((link.to_owned(), family), address);
         self.nodes[0].addresses.push(address);
     }
 
@@ -342,23 +269,11 @@ fn nodad(family: Family) -> &'static str {
 fn masquerade_like_docker(spec: &HostSpec) -> String {
     let mut text = String::new();
     for (table, family) in [("ip", Family::V4), ("ip6", Family::V6)] {
-        say(
-            &mut text,
-            format!("table {table} engine {{ chain postrouting {{"),
-        );
-        say(
-            &mut text,
-            "type nat hook postrouting priority srcnat;".to_owned(),
-        );
+        say(&mut text, format!("table {table} engine {{ chain postrouting {{"));
+        say(&mut text, "type nat hook postrouting priority srcnat;".to_owned());
         for bridge in &spec.bridges {
             let prefix = bridge.net.prefix(family);
-            say(
-                &mut text,
-                format!(
-                    "{table} saddr {prefix} oifname != \"{}\" masquerade",
-                    bridge.name
-                ),
-            );
+            say(&mut text, format!("{table} saddr {prefix} oifname != \"{}\" masquerade", bridge.name));
         }
         say(&mut text, "}\n}".to_owned());
     }
@@ -368,13 +283,9 @@ fn masquerade_like_docker(spec: &HostSpec) -> String {
 /// Keeps the process on one CPU, so that packets keep their order; see [`super::probe`].
 fn pin_to_one_cpu() -> io::Result<usize> {
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
-    let cpus: Vec<usize> = (0..CpuSet::count())
-        .filter(|cpu| allowed.is_set(*cpu).unwrap_or(false))
-        .collect();
+    let cpus: Vec<usize> = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect();
     // Any will do; tests that run at the same time should not all take the same.
-    let spread = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.subsec_micros());
+    let spread = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros());
     let cpu = cpus[spread as usize % cpus.len()];
     pin_thread(cpu)?;
     Ok(cpu)
@@ -393,10 +304,7 @@ fn serve(node: &Node, journal: &Arc<Journal>) -> io::Result<()> {
         let fault = |error| io::Error::other(format!("serve {address} at {}: {error}", node.name));
         let (udp, tcp) = node
             .enter(|| {
-                io::Result::Ok((
-                    UdpSocket::bind((*address, PORT))?,
-                    TcpListener::bind((*address, PORT))?,
-                ))
+                io::Result::Ok((UdpSocket::bind((*address, PORT))?, TcpListener::bind((*address, PORT))?))
             })
             .map_err(fault)?;
         let (index, address, journal) = (node.index, *address, Arc::clone(journal));
@@ -410,18 +318,10 @@ fn answer_udp(socket: &UdpSocket, node: usize, address: IpAddr, journal: &Journa
     let mut buffer = vec![0_u8; 2048];
     loop {
         // An error is what an ICMP message about an earlier answer said; the next call is free of it.
-        let Ok((length, peer)) = socket.recv_from(&mut buffer) else {
-            continue;
-        };
+        let Ok((length, peer)) = socket.recv_from(&mut buffer) else { continue };
         let _ = socket.send_to(&buffer[..length], peer);
         let payload = buffer[..length].to_vec();
-        journal.push(Seen {
-            node,
-            source: address,
-            destination: peer.ip(),
-            what: What::Answer,
-            payload,
-        });
+        journal.push(Seen { node, source: address, destination: peer.ip(), what: What::Answer, payload });
     }
 }
 
