@@ -14,6 +14,8 @@ mod docs;
 mod draw;
 /// Every fixture, in every format.
 mod golden;
+/// What happens on the host afterwards: links, routes, sysctls of others.
+mod host_changes;
 /// The kernel changed by hand and by others: seen, repaired, removed.
 mod kernel_by_hand;
 /// `kill -9` at any moment.
