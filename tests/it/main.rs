@@ -6,6 +6,8 @@
 #[allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 mod lab;
 
+/// The command line: every verb, what it prints and how it ends.
+mod cli;
 /// The core does no I/O, `unsafe` is in one module, and only the command line prints.
 mod core_is_pure;
 /// What the documents promise.
