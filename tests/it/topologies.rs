@@ -113,6 +113,25 @@ fn of<'t>(family: Family, v4: &'t str, v6: &'t str) -> &'t str {
     if family == Family::V4 { v4 } else { v6 }
 }
 
+/// A packet that `send` sends with the text that it is given, looked for at another node by that text.
+fn packet<'a>(
+    lab: &'a Lab,
+    what: &str,
+    (from, at): (&str, &str),
+    family: Family,
+    send: impl Fn(&Node, &[u8]) -> io::Result<()> + 'a,
+) -> Case<'a> {
+    let (from, at) = (lab.node(from), lab.node(at));
+    let run = move || {
+        let (mark, tag) = (lab.journal.mark(), Tag::unique());
+        match send(from, tag.bytes()) {
+            Ok(()) => lab.decide(mark, from, at, Kind::Udp, family, &tag),
+            Err(error) => Outcome::CouldNotTest(format!("cannot send: {error}")),
+        }
+    };
+    Case { name: format!("{} -> {}, {what}", from.name, at.name), run: Box::new(run) }
+}
+
 /// A frame from a node's `eth0`, looked for on the wire of another's: whatever is in it.
 ///
 /// `build` gets a text that no other frame has, and `is_it` tells the frame by it.

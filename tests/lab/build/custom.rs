@@ -66,13 +66,13 @@ impl Lab {
     ) -> io::Result<()> {
         self.plug(Cable { link, bridge: None, node })?;
         self.add_interfaces(link, interfaces)?;
-        self.settle_in(Cable { link, bridge: None, node }, of_server)
+        self.settle_in(node, link, of_server)
     }
 
     /// A link to a new node that has these addresses.
     pub(crate) fn add_cable(&mut self, cable: Cable<'_>, interfaces: &[&str]) -> io::Result<()> {
         self.plug(cable)?;
-        self.settle_in(cable, interfaces)
+        self.settle_in(cable.node, cable.bridge.unwrap_or(cable.link), interfaces)
     }
 
     /// The link alone, also to a node that there is already.
@@ -90,6 +90,11 @@ impl Lab {
         self.nodes[index].ip("link set lo up\nlink set eth0 addrgenmode none up\n")
     }
 
+    /// A node without a link.
+    pub(crate) fn add_unplugged(&mut self, node: &str) -> io::Result<()> {
+        self.add_node(node).map(drop)
+    }
+
     /// Addresses of the host on a link, with servers on them.
     pub(crate) fn add_interfaces(&mut self, link: &str, interfaces: &[&str]) -> io::Result<()> {
         for interface in interfaces {
@@ -103,10 +108,9 @@ impl Lab {
         Ok(())
     }
 
-    /// Gives a new node its addresses, its way to the host, its servers and its capture.
-    fn settle_in(&mut self, cable: Cable<'_>, interfaces: &[&str]) -> io::Result<()> {
-        let index = self.by_name[cable.node];
-        let over = cable.bridge.unwrap_or(cable.link);
+    /// Gives a new node its addresses on `eth0`, its way to the host's link `over`, its servers and its capture.
+    pub(crate) fn settle_in(&mut self, node: &str, over: &str, interfaces: &[&str]) -> io::Result<()> {
+        let index = self.by_name[node];
         for interface in interfaces {
             let address = address_of(interface);
             let family = Family::of(address);
@@ -117,9 +121,7 @@ impl Lab {
             if let Some(gateway) = gateway.filter(|_| is_first) {
                 self.nodes[index].ip(&format!("route add default via {gateway}\n"))?;
                 self.nodes[index].partners.push(gateway);
-                if cable.bridge.is_none() {
-                    self.nodes[0].partners.push(address);
-                }
+                self.nodes[0].partners.push(address);
             }
         }
         let node = &self.nodes[index];
@@ -150,14 +152,14 @@ impl Lab {
         Ok(())
     }
 
+    /// An address of the host that a node can talk to whatever is blocked, instead of the one it had.
+    pub(crate) fn set_partner(&mut self, node: &str, partner: IpAddr) {
+        self.nodes[self.by_name[node]].partners.insert(0, partner);
+    }
+
     /// The hardware address of a node that [`Self::plug`] made a link to.
     pub(crate) fn mac(&self, node: &str) -> [u8; 6] {
         mac(self.by_name[node], 2)
-    }
-
-    /// Waits until two nodes can talk.
-    pub(crate) fn wait_for(&self, from: &str, to: IpAddr) -> io::Result<()> {
-        self.wait_for_echo(self.node(from), to)
     }
 }
 
