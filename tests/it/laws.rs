@@ -79,10 +79,8 @@ fn desired_of(topology: &Topology) -> Desired {
 /// A host on which all of it is in place. Rules have handles, counted on from the first.
 fn live_of(desired: &Desired, first: u64) -> LiveState {
     let mut ruleset = desired.ruleset.clone();
-    let mut handle = first;
-    for rule in rules_of(&mut ruleset) {
+    for (handle, rule) in (first..).zip(rules_of(&mut ruleset)) {
         rule.handle = Aside(Some(handle));
-        handle += 1;
     }
     let sysctls = desired.sysctls.iter().map(|sysctl| (sysctl.key.clone(), sysctl.value.clone()));
     LiveState { ruleset, generation: 1, sysctls: sysctls.collect(), journal: Vec::new(), links: None }
