@@ -1,13 +1,15 @@
 //! The main job, shown: a container host in namespaces, and what its storage server sees before and after
 //! `isoplan apply`. Nothing of the machine's own network is touched.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "showing is what a demo does")]
+#![expect(clippy::print_stderr, reason = "a demo that cannot start says why")]
 
 #[path = "../lab/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 mod lab;
 
 use std::error::Error;
+use std::fmt::Display;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -89,13 +91,13 @@ fn run() -> Result<ExitCode> {
     let rules_before = lab.host().nft(&["-s", "list", "ruleset"])?;
     let forwarding_before = forwarding(&lab)?;
 
-    println!("A container host, made of network namespaces. It forwards and masquerades as");
-    println!("Docker leaves it. The network of this machine is not touched.");
-    println!();
-    println!("  docker0   172.17.0.0/16     fd17::/64   containers web (.2) and db (.3)");
-    println!("  eth0      192.168.56.0/24   fd56::/64   service network, the default route");
-    println!("  eth1      192.168.57.0/24   fd57::/64   storage network, server .5, host .10");
-    println!("            192.168.58.0/24   fd58::/64   a second subnet behind that server");
+    say("A container host, made of network namespaces. It forwards and masquerades as");
+    say("Docker leaves it. The network of this machine is not touched.");
+    say("");
+    say("  docker0   172.17.0.0/16     fd17::/64   containers web (.2) and db (.3)");
+    say("  eth0      192.168.56.0/24   fd56::/64   service network, the default route");
+    say("  eth1      192.168.57.0/24   fd57::/64   storage network, server .5, host .10");
+    say("            192.168.58.0/24   fd58::/64   a second subnet behind that server");
 
     heading("Before: what reaches storage", "seen on arrival");
     for line in &closed {
@@ -129,10 +131,10 @@ fn run() -> Result<ExitCode> {
         failures.expect(is_answered(&outcome), format!("after: {} is answered", line.says));
     }
 
-    println!("\nPackets dropped, by rule");
+    say("\nPackets dropped, by rule");
     let counters = program::drop_counters(lab.host(), "isoplan").unwrap_or_default();
     for counter in counters.iter().filter(|counter| counter.packets > 0) {
-        println!("{:>4}  {}", counter.packets, counter.comment);
+        say(format_args!("{:>4}  {}", counter.packets, counter.comment));
     }
     failures.expect(counters.iter().any(|counter| counter.packets > 0), "the drop counters rise");
 
@@ -143,32 +145,37 @@ fn run() -> Result<ExitCode> {
         lab.host().nft(&["-s", "list", "ruleset"])? == rules_before && forwarding(&lab)? == forwarding_before;
     failures.expect(is_gone, "isoplan remove leaves rules and forwarding as they were before");
     if is_gone {
-        println!("\nRules and forwarding are again what they were before.");
+        say("\nRules and forwarding are again what they were before.");
     }
     Ok(finish(&failures))
 }
 
 fn finish(failures: &Failures) -> ExitCode {
     if failures.0.is_empty() {
-        println!("Every packet did what was expected of it.");
+        say("Every packet did what was expected of it.");
         return ExitCode::SUCCESS;
     }
-    println!("\nNot as expected:");
+    say("\nNot as expected:");
     for promise in &failures.0 {
-        println!("  {promise}");
+        say(format_args!("  {promise}"));
     }
     ExitCode::FAILURE
 }
 
 fn print_run(ran: &Ran) {
-    print!("\n$ {}\n{}{}", ran.command, ran.stdout, ran.stderr);
+    say(format_args!("\n$ {}\n{}{}", ran.command, ran.stdout, ran.stderr).to_string().trim_end());
     if ran.code != Some(0) {
-        println!("(ended with {:?})", ran.code);
+        say(format_args!("(ended with {:?})", ran.code));
     }
 }
 
+/// Prints a line. Nobody need read to the end: that the reader has gone changes nothing.
+fn say(text: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 fn heading(left: &str, right: &str) {
-    println!("\n{left:<43} {right}");
+    say(format_args!("\n{left:<43} {right}"));
 }
 
 /// Sends a packet and prints what became of it.
@@ -180,7 +187,7 @@ fn show(line: &Line<'_>) -> Outcome {
         Outcome::Blocked => "nothing arrived".to_owned(),
         Outcome::CouldNotTest(reason) => format!("could not test: {reason}"),
     };
-    println!("  {:<41} {became}", line.says);
+    say(format_args!("  {:<41} {became}", line.says));
     outcome
 }
 
@@ -190,11 +197,16 @@ fn show_capture(lab: &Lab, failures: &mut Failures) {
     let mark = lab.journal.mark();
     let outcome = lab.probe(Kind::Udp, Family::V4, "web", "storage").run();
     let is_it = |seen: &Seen| seen.node == storage.index && matches!(seen.what, What::Udp { .. });
-    println!("\nOne of them, as captured at the storage server:");
+    say("\nOne of them, as captured at the storage server:");
     if let Some(seen) = lab.journal.find(mark, is_it) {
-        println!("  sent      {} -> {}:{}  UDP", web.address(Family::V4), seen.destination, lab::PORT);
-        println!("  captured  {seen}");
-        println!("Storage takes it for the host's own: its source is the host's address on eth1.");
+        say(format_args!(
+            "  sent      {} -> {}:{}  UDP",
+            web.address(Family::V4),
+            seen.destination,
+            lab::PORT
+        ));
+        say(format_args!("  captured  {seen}"));
+        say("Storage takes it for the host's own: its source is the host's address on eth1.");
     }
     failures.expect(outcome.is_delivered(), "before: a packet is captured at the storage server");
 }
