@@ -91,86 +91,94 @@ fn feed(isoplan: &Program, args: &[&str], input: &[u8]) -> Ran {
 
 #[test]
 fn what_it_says_is_what_was_agreed_to() {
-    let isoplan = program();
-    let mut cases: Vec<(String, Vec<&str>, i32)> =
-        VERBS.iter().map(|verb| (format!("help-{verb}"), vec![*verb, "--help"], 0)).collect();
-    let others: [(&str, &[&str], i32); 13] = [
-        ("help", &["--help"], 0),
-        ("help-short", &["-h"], 0),
-        ("version", &["--version"], 0),
-        ("no-arguments", &[], 64),
-        ("no-topology", &["plan"], 64),
-        ("no-format", &["render", "right.toml"], 64),
-        ("unknown-verb", &["chek", "right.toml"], 64),
-        ("unknown-flag", &["apply", "--force", "right.toml"], 64),
-        ("unknown-format", &["render", "right.toml", "--format", "yaml"], 64),
-        ("json-cannot-ask", &["apply", "right.toml", "--json"], 64),
-        ("missing-file", &["check", "nowhere.toml"], 1),
-        ("refused", &["check", "wrong.toml"], 65),
-        ("right", &["check", "right.toml"], 0),
-    ];
-    cases.extend(others.map(|(name, args, code)| (name.to_owned(), args.to_vec(), code)));
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
-    let mut wrong = Vec::new();
-    for (name, args, code) in &cases {
-        let ran = isoplan.run(args);
-        assert_eq!(ran.code, Some(*code), "{name}: {ran}");
-        let text =
-            format!("$ {}\n== stdout\n{}== stderr\n{}== exit {code}\n", ran.command, ran.stdout, ran.stderr);
-        wrong.extend(compare(&directory.join(format!("{name}.txt")), &text));
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let snapshots = fs::read_dir(directory).expect("list the snapshots").count();
-    assert_eq!(snapshots, cases.len(), "a snapshot that nothing is compared with");
+    in_namespace(|| {
+        let isoplan = program();
+        let mut cases: Vec<(String, Vec<&str>, i32)> =
+            VERBS.iter().map(|verb| (format!("help-{verb}"), vec![*verb, "--help"], 0)).collect();
+        let others: [(&str, &[&str], i32); 13] = [
+            ("help", &["--help"], 0),
+            ("help-short", &["-h"], 0),
+            ("version", &["--version"], 0),
+            ("no-arguments", &[], 64),
+            ("no-topology", &["plan"], 64),
+            ("no-format", &["render", "right.toml"], 64),
+            ("unknown-verb", &["chek", "right.toml"], 64),
+            ("unknown-flag", &["apply", "--force", "right.toml"], 64),
+            ("unknown-format", &["render", "right.toml", "--format", "yaml"], 64),
+            ("json-cannot-ask", &["apply", "right.toml", "--json"], 64),
+            ("missing-file", &["check", "nowhere.toml"], 1),
+            ("refused", &["check", "wrong.toml"], 65),
+            ("right", &["check", "right.toml"], 0),
+        ];
+        cases.extend(others.map(|(name, args, code)| (name.to_owned(), args.to_vec(), code)));
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
+        let mut wrong = Vec::new();
+        for (name, args, code) in &cases {
+            let ran = isoplan.run(args);
+            assert_eq!(ran.code, Some(*code), "{name}: {ran}");
+            let text = format!(
+                "$ {}\n== stdout\n{}== stderr\n{}== exit {code}\n",
+                ran.command, ran.stdout, ran.stderr
+            );
+            wrong.extend(compare(&directory.join(format!("{name}.txt")), &text));
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let snapshots = fs::read_dir(directory).expect("list the snapshots").count();
+        assert_eq!(snapshots, cases.len(), "a snapshot that nothing is compared with");
+    });
 }
 
 #[test]
 fn a_wrong_command_line_says_what_is_right() {
-    let isoplan = program();
-    let check = |args: &[&str], code: i32, says: &[&str]| {
-        let ran = isoplan.run(args);
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{ran}");
-        for word in says {
-            assert!(ran.stderr.contains(word), "no `{word}`: {ran}");
+    in_namespace(|| {
+        let isoplan = program();
+        let check = |args: &[&str], code: i32, says: &[&str]| {
+            let ran = isoplan.run(args);
+            assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{ran}");
+            for word in says {
+                assert!(ran.stderr.contains(word), "no `{word}`: {ran}");
+            }
+        };
+        check(&["chek"], 64, &["'check'", "--help"]);
+        check(&["aply", "right.toml"], 64, &["'apply'"]);
+        check(&["plan", "right.toml", "--josn"], 64, &["--json"]);
+        check(&["render", "right.toml", "--format", "nf"], 64, &["nft, iptables, sysctl, json"]);
+        check(&["--color", "sometimes", "check", "right.toml"], 64, &["auto, always, never"]);
+        check(&["remove", "--json"], 64, &["--yes or --dry-run"]);
+        check(&["check", "right.toml", "wrong.toml"], 64, &["wrong.toml"]);
+        for reader in READERS {
+            check(&words(reader, &["nowhere.toml"]), 1, &["cannot read nowhere.toml", "hint: "]);
+            check(&words(reader, &["."]), 1, &["cannot read .", "directory"]);
+            check(
+                &words(reader, &["wrong.toml"]),
+                65,
+                &["did you mean `service`?", "wrong.toml:3:10", "2 errors"],
+            );
         }
-    };
-    check(&["chek"], 64, &["'check'", "--help"]);
-    check(&["aply", "right.toml"], 64, &["'apply'"]);
-    check(&["plan", "right.toml", "--josn"], 64, &["--json"]);
-    check(&["render", "right.toml", "--format", "nf"], 64, &["nft, iptables, sysctl, json"]);
-    check(&["--color", "sometimes", "check", "right.toml"], 64, &["auto, always, never"]);
-    check(&["remove", "--json"], 64, &["--yes or --dry-run"]);
-    check(&["check", "right.toml", "wrong.toml"], 64, &["wrong.toml"]);
-    for reader in READERS {
-        check(&words(reader, &["nowhere.toml"]), 1, &["cannot read nowhere.toml", "hint: "]);
-        check(&words(reader, &["."]), 1, &["cannot read .", "directory"]);
-        check(
-            &words(reader, &["wrong.toml"]),
-            65,
-            &["did you mean `service`?", "wrong.toml:3:10", "2 errors"],
-        );
-    }
-    let status = isoplan.run(&["status", "wrong.toml"]);
-    assert_eq!(status.code, Some(65), "{status}");
+        let status = isoplan.run(&["status", "wrong.toml"]);
+        assert_eq!(status.code, Some(65), "{status}");
+    });
 }
 
 #[test]
 fn a_topology_comes_from_stdin_as_well() {
-    let isoplan = program();
-    let check = |args: &[&str], input: &str| {
-        let file = if input == RIGHT { "right.toml" } else { "wrong.toml" };
-        let by_name = isoplan.run(&words(args, &[file]));
-        let by_pipe = feed(&isoplan, &words(args, &["-"]), input.as_bytes());
-        assert_eq!(by_pipe.code, by_name.code, "{by_pipe}");
-        assert_eq!(by_pipe.stdout, by_name.stdout.replace(file, "<stdin>"), "{by_pipe}");
-        assert_eq!(by_pipe.stderr, by_name.stderr.replace(file, "<stdin>"), "{by_pipe}");
-        by_pipe.code
-    };
-    assert_eq!(check(&["check"], RIGHT), Some(0));
-    assert_eq!(check(&["check", "--json"], RIGHT), Some(0));
-    assert_eq!(check(&["check"], WRONG), Some(65));
-    assert_eq!(check(&["render", "--format", "nft"], RIGHT), Some(0));
-    assert_eq!(check(&["render", "--format", "nft"], WRONG), Some(65));
+    in_namespace(|| {
+        let isoplan = program();
+        let check = |args: &[&str], input: &str| {
+            let file = if input == RIGHT { "right.toml" } else { "wrong.toml" };
+            let by_name = isoplan.run(&words(args, &[file]));
+            let by_pipe = feed(&isoplan, &words(args, &["-"]), input.as_bytes());
+            assert_eq!(by_pipe.code, by_name.code, "{by_pipe}");
+            assert_eq!(by_pipe.stdout, by_name.stdout.replace(file, "<stdin>"), "{by_pipe}");
+            assert_eq!(by_pipe.stderr, by_name.stderr.replace(file, "<stdin>"), "{by_pipe}");
+            by_pipe.code
+        };
+        assert_eq!(check(&["check"], RIGHT), Some(0));
+        assert_eq!(check(&["check", "--json"], RIGHT), Some(0));
+        assert_eq!(check(&["check"], WRONG), Some(65));
+        assert_eq!(check(&["render", "--format", "nft"], RIGHT), Some(0));
+        assert_eq!(check(&["render", "--format", "nft"], WRONG), Some(65));
+    });
 }
 
 /// Panics unless it has the head that every answer in JSON has.
@@ -250,26 +258,29 @@ fn on_terminal(isoplan: &Program, args: &[&str], variables: &[(&str, &str)]) -> 
 
 #[test]
 fn colours_are_where_they_belong() {
-    let isoplan = program();
-    let colour = "\u{1b}[";
-    let piped = |args: &[&str], no_color: Option<&str>| {
-        let mut command = isoplan.command(args);
-        let output = command.envs(no_color.map(|value| ("NO_COLOR", value))).output().expect("run isoplan");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
-    assert!(!piped(&["check", "wrong.toml"], None).contains(colour));
-    assert!(piped(&["check", "wrong.toml", "--color", "always"], None).contains(colour));
-    assert!(piped(&["--color=always", "check", "wrong.toml"], Some("1")).contains(colour));
-    assert!(!piped(&["check", "wrong.toml", "--color", "never"], None).contains(colour));
+    in_namespace(|| {
+        let isoplan = program();
+        let colour = "\u{1b}[";
+        let piped = |args: &[&str], no_color: Option<&str>| {
+            let mut command = isoplan.command(args);
+            let output =
+                command.envs(no_color.map(|value| ("NO_COLOR", value))).output().expect("run isoplan");
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        assert!(!piped(&["check", "wrong.toml"], None).contains(colour));
+        assert!(piped(&["check", "wrong.toml", "--color", "always"], None).contains(colour));
+        assert!(piped(&["--color=always", "check", "wrong.toml"], Some("1")).contains(colour));
+        assert!(!piped(&["check", "wrong.toml", "--color", "never"], None).contains(colour));
 
-    let shown = on_terminal(&isoplan, &["check", "wrong.toml"], &[]);
-    assert!(shown.contains(colour) && shown.contains("did you mean"), "{shown}");
-    let shown = on_terminal(&isoplan, &["check", "wrong.toml", "--color", "never"], &[]);
-    assert!(!shown.contains(colour) && shown.contains("did you mean"), "{shown}");
-    let shown = on_terminal(&isoplan, &["check", "wrong.toml"], &[("NO_COLOR", "1")]);
-    assert!(!shown.contains(colour) && shown.contains("did you mean"), "{shown}");
-    let shown = on_terminal(&isoplan, &["check", "right.toml", "--json", "--color", "always"], &[]);
-    assert!(!shown.contains(colour) && shown.contains("\"kind\": \"check\""), "{shown}");
+        let shown = on_terminal(&isoplan, &["check", "wrong.toml"], &[]);
+        assert!(shown.contains(colour) && shown.contains("did you mean"), "{shown}");
+        let shown = on_terminal(&isoplan, &["check", "wrong.toml", "--color", "never"], &[]);
+        assert!(!shown.contains(colour) && shown.contains("did you mean"), "{shown}");
+        let shown = on_terminal(&isoplan, &["check", "wrong.toml"], &[("NO_COLOR", "1")]);
+        assert!(!shown.contains(colour) && shown.contains("did you mean"), "{shown}");
+        let shown = on_terminal(&isoplan, &["check", "right.toml", "--json", "--color", "always"], &[]);
+        assert!(!shown.contains(colour) && shown.contains("\"kind\": \"check\""), "{shown}");
+    });
 }
 
 /// A host with that many bridges.
@@ -284,65 +295,74 @@ fn many(bridges: usize) -> String {
 
 #[test]
 fn a_reader_that_goes_is_no_failure() {
-    let isoplan = program();
-    isoplan.write("many.toml", &many(10_000)).expect("write a topology");
-    let check = |args: &[&str]| {
-        let mut command = isoplan.command(args);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start isoplan");
-        let mut first = [0; 16];
-        let mut stdout = child.stdout.take().expect("stdout is a pipe");
-        stdout.read_exact(&mut first).expect("read the start");
-        drop(stdout);
-        let output = child.wait_with_output().expect("wait for isoplan");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{args:?}");
-    };
-    isoplan.write("some.toml", &many(1_000)).expect("write a topology");
-    check(&["render", "many.toml", "--format", "nft"]);
-    check(&["render", "some.toml", "--format", "iptables"]);
-    check(&["render", "some.toml", "--format", "json"]);
-    check(&["check", "some.toml", "--json"]);
-    check(&["completions", "bash"]);
+    in_namespace(|| {
+        let isoplan = program();
+        isoplan.write("many.toml", &many(10_000)).expect("write a topology");
+        let check = |args: &[&str]| {
+            let mut command = isoplan.command(args);
+            let mut child =
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start isoplan");
+            let mut first = [0; 16];
+            let mut stdout = child.stdout.take().expect("stdout is a pipe");
+            stdout.read_exact(&mut first).expect("read the start");
+            drop(stdout);
+            let output = child.wait_with_output().expect("wait for isoplan");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{args:?}");
+        };
+        isoplan.write("some.toml", &many(1_000)).expect("write a topology");
+        check(&["render", "many.toml", "--format", "nft"]);
+        check(&["render", "some.toml", "--format", "iptables"]);
+        check(&["render", "some.toml", "--format", "json"]);
+        check(&["check", "some.toml", "--json"]);
+        check(&["completions", "bash"]);
+    });
 }
 
 #[test]
 fn a_disk_that_is_full_is_a_failure() {
-    let isoplan = program();
-    let full = || File::options().write(true).open("/dev/full").expect("open /dev/full");
-    let output = isoplan.command(&["render", "right.toml", "--format", "nft"]).stdout(full()).output();
-    let output = output.expect("run isoplan");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("cannot write to stdout") && !stderr.contains("panicked"), "{stderr}");
-    let file = isoplan.run(&["render", "right.toml", "--format", "nft", "--output", "/dev/full"]);
-    assert_eq!(file.code, Some(1), "{file}");
-    assert!(file.stderr.contains("cannot write /dev/full"), "{file}");
+    in_namespace(|| {
+        let isoplan = program();
+        let full = || File::options().write(true).open("/dev/full").expect("open /dev/full");
+        let output = isoplan.command(&["render", "right.toml", "--format", "nft"]).stdout(full()).output();
+        let output = output.expect("run isoplan");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("cannot write to stdout") && !stderr.contains("panicked"), "{stderr}");
+        let file = isoplan.run(&["render", "right.toml", "--format", "nft", "--output", "/dev/full"]);
+        assert_eq!(file.code, Some(1), "{file}");
+        assert!(file.stderr.contains("cannot write /dev/full"), "{file}");
+    });
 }
 
 #[test]
 fn render_writes_a_file_like_its_output() {
-    let isoplan = program();
-    let shown = isoplan.run(&["render", "right.toml", "--format", "nft"]).ok();
-    let written = isoplan.run(&["render", "right.toml", "--format", "nft", "--output", "out.nft"]);
-    assert_eq!(written.clone().ok(), "", "{written}");
-    assert_eq!(fs::read_to_string(isoplan.directory().join("out.nft")).expect("read a file"), shown);
+    in_namespace(|| {
+        let isoplan = program();
+        let shown = isoplan.run(&["render", "right.toml", "--format", "nft"]).ok();
+        let written = isoplan.run(&["render", "right.toml", "--format", "nft", "--output", "out.nft"]);
+        assert_eq!(written.clone().ok(), "", "{written}");
+        assert_eq!(fs::read_to_string(isoplan.directory().join("out.nft")).expect("read a file"), shown);
+    });
 }
 
 #[test]
 fn completions_are_scripts() {
-    let isoplan = program();
-    for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
-        let script = isoplan.run(&["completions", shell]).ok();
-        for verb in VERBS {
-            assert!(script.contains(verb), "{shell} does not complete {verb}");
+    in_namespace(|| {
+        let isoplan = program();
+        for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+            let script = isoplan.run(&["completions", shell]).ok();
+            for verb in VERBS {
+                assert!(script.contains(verb), "{shell} does not complete {verb}");
+            }
+            isoplan.write("script", &script).expect("write a script");
+            if shell == "bash" || has_program(shell) {
+                let path = isoplan.directory().join("script");
+                let output = Command::new(shell).arg(check).arg(path).output().expect("run a shell");
+                assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+            }
         }
-        isoplan.write("script", &script).expect("write a script");
-        if shell == "bash" || has_program(shell) {
-            let path = isoplan.directory().join("script");
-            let output = Command::new(shell).arg(check).arg(path).output().expect("run a shell");
-            assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-    }
+    });
 }
 
 #[test]
@@ -635,49 +655,51 @@ fn from_one_approach_to_the_other_and_back() {
 
 #[test]
 fn strange_files_get_a_clear_answer() {
-    let isoplan = program();
-    let check = |what: &str, bytes: &[u8], code: i32, says: &str| {
-        fs::write(isoplan.directory().join("strange.toml"), bytes).expect("write a file");
-        // The other verbs read the same way; a large file takes them long in a debug build.
-        let others: &[&[&str]] =
-            if bytes.len() < 1 << 20 { &[READERS[3], &["check", "--json"]] } else { &[] };
-        for reader in [&[READERS[0]], others].concat() {
-            let ran = isoplan.run(&words(reader, &["strange.toml"]));
-            assert_eq!(ran.code, Some(code), "{what}: {}", ran.stderr);
-            assert!(!ran.stderr.contains("panicked"), "{what}: {}", ran.stderr);
-            assert!(ran.stderr.len() < 100_000, "{what}: {} bytes of messages", ran.stderr.len());
-            if reader.contains(&"--json") {
-                assert_eq!(ran.json()["ok"], code == 0, "{what}");
-            } else if code != 0 {
-                assert!(ran.stderr.contains(says) && ran.stdout.is_empty(), "{what}: {}", ran.stderr);
+    in_namespace(|| {
+        let isoplan = program();
+        let check = |what: &str, bytes: &[u8], code: i32, says: &str| {
+            fs::write(isoplan.directory().join("strange.toml"), bytes).expect("write a file");
+            // The other verbs read the same way; a large file takes them long in a debug build.
+            let others: &[&[&str]] =
+                if bytes.len() < 1 << 20 { &[READERS[3], &["check", "--json"]] } else { &[] };
+            for reader in [&[READERS[0]], others].concat() {
+                let ran = isoplan.run(&words(reader, &["strange.toml"]));
+                assert_eq!(ran.code, Some(code), "{what}: {}", ran.stderr);
+                assert!(!ran.stderr.contains("panicked"), "{what}: {}", ran.stderr);
+                assert!(ran.stderr.len() < 100_000, "{what}: {} bytes of messages", ran.stderr.len());
+                if reader.contains(&"--json") {
+                    assert_eq!(ran.json()["ok"], code == 0, "{what}");
+                } else if code != 0 {
+                    assert!(ran.stderr.contains(says) && ran.stdout.is_empty(), "{what}: {}", ran.stderr);
+                }
             }
-        }
-    };
-    let megabytes = 10 << 20;
-    check(
-        "a comment of 10 MB",
-        &[b"# ", &vec![b'x'; megabytes][..], b"\n", RIGHT.as_bytes()].concat(),
-        0,
-        "",
-    );
-    check("one word of 10 MB", &vec![b'x'; megabytes], 65, "strange.toml:1");
-    let many_entries = "[[nic]]\nname = \"eth0\"\nrole = \"service\"\n".repeat(megabytes / 40);
-    check("10 MB of entries", many_entries.as_bytes(), 65, "more than 100000");
-    check("17 MB", &vec![b'#'; 17 << 20], 65, "MiB");
-    let noise: Vec<u8> = (0..megabytes).map(|at| ((at * 7919) >> 3) as u8).collect();
-    check("10 MB of noise", &noise, 65, "UTF-8");
-    check("a program", &fs::read(ISOPLAN).expect("read a program")[..4096], 65, "");
-    check("nesting", format!("a = {}", "[".repeat(200_000)).as_bytes(), 65, "strange.toml:1");
-    check("tables in tables", format!("{}b = 1", "a.".repeat(50_000)).as_bytes(), 65, "strange.toml:1");
-    check("inline tables", format!("a = {}", "{ a = ".repeat(50_000)).as_bytes(), 65, "strange.toml:1");
-    check("10,000 bridges", many(10_000).as_bytes(), 0, "");
-    check(
-        "letters of many scripts",
-        RIGHT.replace("docker0", "doc\u{301}ker\u{202e}0").as_bytes(),
-        65,
-        "has the character",
-    );
-    check("a name of 15 bytes", RIGHT.replace("docker0", "fifteen-bytes-0").as_bytes(), 0, "");
-    check("a name of 16 bytes", RIGHT.replace("docker0", "sixteen-bytes-00").as_bytes(), 65, "16");
-    check("a bidirectional comment", format!("# \u{202e}\u{1F980}\n{RIGHT}").as_bytes(), 0, "");
+        };
+        let megabytes = 10 << 20;
+        check(
+            "a comment of 10 MB",
+            &[b"# ", &vec![b'x'; megabytes][..], b"\n", RIGHT.as_bytes()].concat(),
+            0,
+            "",
+        );
+        check("one word of 10 MB", &vec![b'x'; megabytes], 65, "strange.toml:1");
+        let many_entries = "[[nic]]\nname = \"eth0\"\nrole = \"service\"\n".repeat(megabytes / 40);
+        check("10 MB of entries", many_entries.as_bytes(), 65, "more than 100000");
+        check("17 MB", &vec![b'#'; 17 << 20], 65, "MiB");
+        let noise: Vec<u8> = (0..megabytes).map(|at| ((at * 7919) >> 3) as u8).collect();
+        check("10 MB of noise", &noise, 65, "UTF-8");
+        check("a program", &fs::read(ISOPLAN).expect("read a program")[..4096], 65, "");
+        check("nesting", format!("a = {}", "[".repeat(200_000)).as_bytes(), 65, "strange.toml:1");
+        check("tables in tables", format!("{}b = 1", "a.".repeat(50_000)).as_bytes(), 65, "strange.toml:1");
+        check("inline tables", format!("a = {}", "{ a = ".repeat(50_000)).as_bytes(), 65, "strange.toml:1");
+        check("10,000 bridges", many(10_000).as_bytes(), 0, "");
+        check(
+            "letters of many scripts",
+            RIGHT.replace("docker0", "doc\u{301}ker\u{202e}0").as_bytes(),
+            65,
+            "has the character",
+        );
+        check("a name of 15 bytes", RIGHT.replace("docker0", "fifteen-bytes-0").as_bytes(), 0, "");
+        check("a name of 16 bytes", RIGHT.replace("docker0", "sixteen-bytes-00").as_bytes(), 65, "16");
+        check("a bidirectional comment", format!("# \u{202e}\u{1F980}\n{RIGHT}").as_bytes(), 0, "");
+    });
 }

@@ -102,23 +102,25 @@ fn the_cases_that_must_exist_do() {
 
 #[test]
 fn every_output_is_what_was_agreed_to() {
-    let isoplan = Program::new(ISOPLAN).expect("make a directory");
-    let mut wrong = Vec::new();
-    for case in cases() {
-        let directory = fixtures().join(&case);
-        for (extension, args) in OUTPUTS {
-            let output = isoplan.command(args).current_dir(&directory).output().expect("run isoplan");
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && stderr.is_empty(), "{case}: {}: {stderr}", args.join(" "));
-            let text = String::from_utf8(output.stdout).expect("UTF-8");
-            if extension == "json" {
-                let value: Value = serde_json::from_str(&text).expect("JSON");
-                assert_eq!((&value["version"], &value["kind"]), (&1.into(), &"desired".into()), "{case}");
+    in_namespace(|| {
+        let isoplan = Program::new(ISOPLAN).expect("make a directory");
+        let mut wrong = Vec::new();
+        for case in cases() {
+            let directory = fixtures().join(&case);
+            for (extension, args) in OUTPUTS {
+                let output = isoplan.command(args).current_dir(&directory).output().expect("run isoplan");
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success() && stderr.is_empty(), "{case}: {}: {stderr}", args.join(" "));
+                let text = String::from_utf8(output.stdout).expect("UTF-8");
+                if extension == "json" {
+                    let value: Value = serde_json::from_str(&text).expect("JSON");
+                    assert_eq!((&value["version"], &value["kind"]), (&1.into(), &"desired".into()), "{case}");
+                }
+                wrong.extend(compare(&directory.join(format!("expected.{extension}")), &text));
             }
-            wrong.extend(compare(&directory.join(format!("expected.{extension}")), &text));
         }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
 }
 
 /// A file that nothing compares would look agreed to.
