@@ -9,6 +9,7 @@ mod exceptions;
 mod flat;
 mod gateway;
 mod ipv6_only;
+mod nic_reach;
 mod overlay;
 mod partly_guarded;
 mod router;
@@ -41,7 +42,7 @@ impl<'a> From<Probe<'a>> for Case<'a> {
     }
 }
 
-/// Packets that one rule is to drop, known by its id.
+/// Packets that one rule is to drop, known by its id; or one of several, `N1|N8`.
 struct Closed<'a> {
     rule: &'static str,
     cases: Vec<Case<'a>>,
@@ -219,11 +220,12 @@ fn check_blocked(lab: &Lab, closed: &[Closed<'_>]) {
         let wrong = wrong(cases, |outcome| *outcome == Outcome::Blocked);
         let after = count();
         let sum = |counters: &BTreeMap<String, u64>, id: &str| counters.get(id).copied().unwrap_or(0);
-        let dropped = sum(&after, rule) - sum(&before, rule);
+        let ids: Vec<&str> = rule.split('|').collect();
+        let dropped: u64 = ids.iter().map(|id| sum(&after, id) - sum(&before, id)).sum();
         let sent = cases.len() as u64;
         let others: Vec<String> = after
             .keys()
-            .filter(|id| *id != rule && sum(&after, id) > sum(&before, id))
+            .filter(|id| !ids.contains(&id.as_str()) && sum(&after, id) > sum(&before, id))
             .map(|id| format!("{id} +{}", sum(&after, id) - sum(&before, id)))
             .collect();
         if !wrong.is_empty() {

@@ -239,3 +239,26 @@ fn only_what_is_written_is_let_through() {
         }
     });
 }
+
+/// The exception is for what is behind the storage NIC, not for whoever has the address elsewhere.
+#[test]
+fn an_exception_holds_on_the_link_of_its_network_alone() {
+    in_namespace(|| {
+        let lab = host().expect("build the lab");
+        let isoplan = program(TOPOLOGY);
+        let detour = "route del 192.168.57.0/24 dev eth1\nroute add 192.168.57.0/24 via 192.168.56.5\n\
+                      route del fd57::/64 dev eth1\nroute add fd57::/64 via fd56::5\n";
+        super::host_ip(&lab, detour);
+        let mut shut = Vec::from(closed_by_family(["F5", "F6"], |family| {
+            [tcp(&lab, "web", "service", of(family, "192.168.57.9", "fd57::9"), 2049)]
+        }));
+        // What has the address of the server, and comes from elsewhere, is no answer of it.
+        shut.extend(closed_by_family(["F7", "F8"], |family| {
+            let probe = lab.probe(Kind::Tcp, family, "service", "web");
+            [probe.forging(ip(of(family, "192.168.57.9", "fd57::9"))).with_source_port(2049)]
+        }));
+        check_none(&shut);
+        apply(&isoplan);
+        check_blocked(&lab, &shut);
+    });
+}

@@ -248,3 +248,41 @@ fn instances_of_a_closed_flat_are_among_themselves() {
         }
     });
 }
+
+/// The NIC of containers is a port of a bridge, as on a host with instances as well.
+#[test]
+fn containers_leave_by_the_flat_that_stands_for_their_nic() {
+    in_namespace(|| {
+        let mut lab = host().expect("build the lab");
+        lab.add_bridge("docker0", &["172.17.0.1/16", "fd17::1/64"]).expect("add a bridge");
+        lab.add_container("web", "docker0", &["172.17.0.2/16", "fd17::2/64"]).expect("add a container");
+        let lab = lab;
+        let docker = "[[bridge]]\nname = \"docker0\"\nsubnets = [\"172.17.0.0/16\", \"fd17::/64\"]\n\n";
+        let isoplan = program(&format!("{docker}{TOPOLOGY}"));
+        for value in ["0", "1"] {
+            set_bridge_netfilter(&lab, value);
+            let mut shut = vec![
+                closed("T8", between(&lab, &[("service", "web"), ("vm1", "web")])),
+                closed("N1|N2|N8", between(&lab, &[("web", "guests"), ("web", "q1")])),
+                closed("T1|T2|T8", between(&lab, &[("guests", "web"), ("q1", "web")])),
+                closed("F3", between(&lab, &[("web", "storage"), ("vm1", "storage")])),
+                closed("F4", between(&lab, &[("storage", "web")])),
+            ];
+            shut.extend(closed_on_open_flat(&lab).into_iter().filter(|shut| shut.rule.starts_with('B')));
+            let open = cases(between(
+                &lab,
+                &[("host", "web"), ("vm1", "vm2"), ("vm1", "service"), ("host", "guests")],
+            ));
+            check_none(&shut);
+            apply(&isoplan);
+            check_blocked(&lab, &shut);
+            check(&format!("bridge-nf-call {value}"), &open, is_answered);
+            for (family, source) in Family::BOTH.into_iter().zip(["192.168.56.10", "fd56::10"]) {
+                let probes =
+                    [each(&lab, family, "web", "service"), each(&lab, family, "web", "vm1")].concat();
+                check(&format!("bridge-nf-call {value}"), &cases(probes), from_source(source));
+            }
+            remove(&isoplan);
+        }
+    });
+}

@@ -204,3 +204,111 @@ fn within_one_bridge_it_does_not_matter_what_the_host_routes() {
         }
     });
 }
+
+const REACH: &str = r#"
+[[bridge]]
+name = "docker0"
+subnets = ["172.17.0.0/16", "fd17::/64"]
+reach = ["service", "cni-*"]
+
+[[bridge]]
+name = "br-*"
+subnets = ["172.18.0.0/16", "fd18::/64"]
+reach = ["service", "docker0"]
+
+[[bridge]]
+name = "br-bbb"
+subnets = ["172.19.0.0/16", "fd19::/64"]
+reach = []
+
+[[bridge]]
+name = "cni-*"
+reach = ["cni-*"]
+
+[[nic]]
+name = "eth0"
+role = "service"
+subnets = ["192.168.56.0/24", "fd56::/64"]
+
+[[nic]]
+name = "eth1"
+role = "storage"
+subnets = ["192.168.57.0/24", "fd57::/64"]
+
+[[allow]]
+from = "cni-*"
+to = "172.19.0.2"
+protocol = "tcp"
+ports = [9000]
+"#;
+
+/// Patterns in `reach`, on either side, and an exact name that a pattern also matches.
+#[test]
+fn patterns_reach_and_are_reached() {
+    in_namespace(|| {
+        let mut lab = host().expect("build the lab");
+        add_bridges(&mut lab).expect("add bridges");
+        for (bridge, container, prefix) in [("cni-x", "x", 21), ("cni-y", "y", 22), ("br-ccc", "c1", 23)] {
+            let own = [format!("172.{prefix}.0.1/16"), format!("fd{prefix}::1/64")];
+            lab.add_bridge(bridge, &[&own[0], &own[1]]).expect("add a bridge");
+            let own = [format!("172.{prefix}.0.2/16"), format!("fd{prefix}::2/64")];
+            lab.add_container(container, bridge, &[&own[0], &own[1]]).expect("add a container");
+        }
+        let lab = lab;
+        // An exception needs a subnet to be from.
+        let isoplan =
+            program(&REACH.replace("name = \"cni-*\"", "name = \"cni-*\"\nsubnets = [\"172.21.0.0/16\"]"));
+        let shut = [
+            closed("R2", between(&lab, &[("web", "a1"), ("x", "web")])),
+            closed("S4", between(&lab, &[("a1", "c1"), ("c1", "a1")])),
+            closed(
+                "N8|S4",
+                between(
+                    &lab,
+                    &[("a1", "b1"), ("b1", "a1"), ("b1", "web"), ("web", "b1"), ("a1", "x"), ("x", "a1")],
+                ),
+            ),
+            closed("N8|N1|N2", between(&lab, &[("b1", "service"), ("x", "service")])),
+            closed(
+                "N8|S4",
+                [
+                    super::tcp(&lab, "x", "b1", "172.19.0.9", 9000),
+                    super::udp(&lab, "x", "b1", "172.19.0.2", 9000),
+                    super::tcp(&lab, "y", "b1", "172.19.0.2", 9000),
+                    super::tcp(&lab, "a1", "b1", "172.19.0.2", 9000),
+                    super::tcp(&lab, "x", "b1", "172.19.0.2", 9000).forging(ip("172.22.0.9")),
+                ],
+            ),
+            closed("F3", between(&lab, &[("x", "storage"), ("b1", "storage"), ("a1", "storage")])),
+        ];
+        add_other_address(&lab);
+        let open = [
+            ("a1", "web"),
+            ("c1", "web"),
+            ("web", "x"),
+            ("web", "y"),
+            ("x", "y"),
+            ("y", "x"),
+            ("a1", "a2"),
+            ("b1", "b2"),
+            ("a1", "service"),
+            ("web", "service"),
+        ];
+        let mut open = cases(between(&lab, &open));
+        open.extend(cases([super::tcp(&lab, "x", "b1", "172.19.0.2", 9000)]));
+        for value in ["0", "1"] {
+            set_bridge_netfilter(&lab, value);
+            check_none(&shut);
+            check("without isoplan", &open, is_answered);
+            apply(&isoplan);
+            check_blocked(&lab, &shut);
+            check(&format!("bridge-nf-call {value}"), &open, is_answered);
+            remove(&isoplan);
+        }
+    });
+}
+
+/// One more address of a container, which no exception names.
+fn add_other_address(lab: &Lab) {
+    lab.node("b1").ip("address add 172.19.0.9/16 dev eth0\n").expect("add an address");
+}
