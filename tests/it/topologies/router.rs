@@ -2,7 +2,7 @@
 
 use super::{
     apply, between, cases, check, check_blocked, check_none, closed, closed_by_family, each, each_to,
-    from_source, is_answered, of, program,
+    from_source, is_answered, of, program, remove,
 };
 use crate::lab::packet::Kind;
 use crate::lab::{Family, Lab, in_namespace};
@@ -63,5 +63,60 @@ fn the_lab_reaches_the_office_and_nobody_storage() {
             let source = of(family, "192.168.60.5", "fd60::5");
             check("routed", &cases(each(&lab, family, "lab", "office")), from_source(source));
         }
+    });
+}
+
+/// Storage is open to a bridge, and so guarded for the rest only.
+const WITH_BACKUP: &str = r#"
+[[bridge]]
+name = "br-backup"
+subnets = ["172.20.0.0/24", "fd20::/64"]
+reach = ["storage"]
+inbound = "none"
+
+[[nic]]
+name = "eth0"
+role = "office"
+subnets = ["192.168.56.0/24", "fd56::/64"]
+
+[[nic]]
+name = "eth1"
+role = "storage"
+subnets = ["192.168.57.0/24", "fd57::/64"]
+
+[[nic]]
+name = "eth2"
+role = "lab"
+subnets = ["192.168.60.0/24", "fd60::/64"]
+reach = ["office"]
+"#;
+
+#[test]
+fn partly_guarded_storage_is_closed_to_the_lab_on_any_route() {
+    in_namespace(|| {
+        let mut lab = host().expect("build the lab");
+        lab.add_bridge("br-backup", &["172.20.0.1/24", "fd20::1/64"]).expect("add a bridge");
+        lab.add_container("backup", "br-backup", &["172.20.0.2/24", "fd20::2/64"]).expect("add a container");
+        let lab = lab;
+        let isoplan = program(WITH_BACKUP);
+        apply(&isoplan);
+        let pairs = [("lab", "storage"), ("office", "storage"), ("storage", "lab"), ("storage", "office")];
+        let direct = [closed("F14", between(&lab, &pairs))];
+        check_blocked(&lab, &direct);
+        check("after apply", &cases(between(&lab, &[("backup", "storage"), ("lab", "office")])), is_answered);
+        remove(&isoplan);
+        check_none(&direct);
+
+        // Storage is behind a router in the office now.
+        super::host_ip(
+            &lab,
+            "route del 192.168.57.0/24 dev eth1\nroute add 192.168.57.0/24 via 192.168.56.5\n\
+             route del fd57::/64 dev eth1\nroute add fd57::/64 via fd56::5\n",
+        );
+        let to = |family| each_to(&lab, "lab", "office", of(family, "192.168.57.77", "fd57::77"));
+        let detour = closed_by_family(["F17", "F18"], to);
+        check_none(&detour);
+        apply(&isoplan);
+        check_blocked(&lab, &detour);
     });
 }
