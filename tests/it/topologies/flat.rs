@@ -286,3 +286,49 @@ fn containers_leave_by_the_flat_that_stands_for_their_nic() {
         }
     });
 }
+
+/// Storage is open to a bridge, and its prefix leads out of the flat's own NIC: an instance gets there neither
+/// by the bridge nor by way of this host.
+#[test]
+fn instances_do_not_reach_partly_guarded_storage_by_a_detour() {
+    in_namespace(|| {
+        let mut lab = host().expect("build the lab");
+        lab.add_bridge("br-backup", &["172.20.0.1/24", "fd20::1/64"]).expect("add a bridge");
+        lab.add_container("backup", "br-backup", &["172.20.0.2/24", "fd20::2/64"]).expect("add a container");
+        let lab = lab;
+        let backup = "[[bridge]]\nname = \"br-backup\"\nsubnets = [\"172.20.0.0/24\", \"fd20::/64\"]\n\
+                      reach = [\"storage\"]\n\n";
+        let isoplan = program(&format!("{backup}{TOPOLOGY}"));
+        let direct = [
+            closed("F14", between(&lab, &[("vm1", "storage"), ("storage", "vm1")])),
+            Closed {
+                rule: "B5",
+                cases: vec![bridged(
+                    &lab,
+                    ("vm1", "service"),
+                    ("192.168.56.21", "192.168.57.5"),
+                    &[],
+                    Kind::Udp,
+                )],
+            },
+        ];
+        check_none(&direct);
+        super::host_ip(
+            &lab,
+            "route del 192.168.57.0/24 dev eth1\nroute add 192.168.57.0/24 via 192.168.56.5\n\
+             route del fd57::/64 dev eth1\nroute add fd57::/64 via fd56::5\n",
+        );
+        let to = |family| each_to(&lab, "vm1", "service", of(family, "192.168.57.77", "fd57::77"));
+        let detour = closed_by_family(["F17", "F18"], to);
+        check_none(&detour);
+        super::host_ip(&lab, "route replace 192.168.57.0/24 dev eth1\nroute replace fd57::/64 dev eth1\n");
+        apply(&isoplan);
+        check_blocked(&lab, &direct);
+        super::host_ip(
+            &lab,
+            "route replace 192.168.57.0/24 via 192.168.56.5\nroute del fd57::/64 dev eth1\n\
+             route replace fd57::/64 via fd56::5\n",
+        );
+        check_blocked(&lab, &detour);
+    });
+}
