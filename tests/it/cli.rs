@@ -560,7 +560,9 @@ fn a_journal_that_makes_no_sense_is_refused() {
 fn remove_restores_only_what_isoplan_wrote() {
     in_namespace(|| {
         let (host, isoplan) = start();
-        let both = RIGHT.replace(".56.0/24\"", ".56.0/24\", \"fd56::/64\"");
+        let both = RIGHT
+            .replace("\"docker0\"\n", "\"docker0\"\nsubnets = [\"172.17.0.0/16\", \"fd17::/64\"]\n")
+            .replace(".56.0/24\"", ".56.0/24\", \"fd56::/64\"");
         isoplan.write("both.toml", &both).expect("write a topology");
         isoplan.run(&["apply", "both.toml", "--yes"]).ok();
         assert_eq!(forwarding(&host), ["1", "1"]);

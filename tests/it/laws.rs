@@ -355,7 +355,8 @@ fn damage(live: &mut Ruleset, (what, which, where_): Damage) {
         3 => foreign_map_and_chain(table),
         4 if table.sets.contains_key("__set0") => {}
         4 => {
-            table.sets.insert("__set0".into(), plain_set("__set0"));
+            // NFT_SET_ANONYMOUS
+            table.sets.insert("__set0".into(), Set { foreign_flags: 1, ..plain_set("__set0") });
             rule_in(table, where_, |_| foreign_rule(7, "", Some("__set0")));
         }
         5..=8 => damage_set(table, what, where_),
@@ -465,7 +466,8 @@ fn damage_set(table: &mut Table, what: u8, place: usize) {
         }
         _ => {
             if place.is_multiple_of(2) {
-                set.foreign_flags = 1;
+                // NFT_SET_TIMEOUT
+                set.foreign_flags |= 0x10;
                 return;
             }
             table.sets.remove(&name);
@@ -538,7 +540,7 @@ fn a_host_that_has_it_all_differs_in_nothing() {
         let desired = desired_of(&topology);
         assert_well_formed(&desired.ruleset);
         let diff = diff(&desired, &live_of(&desired, 1));
-        prop_assert!(diff.is_empty(), "{diff:#?}");
+        prop_assert!(diff.is_empty() && diff.changes.is_empty(), "{diff:#?}");
         prop_assert!(diff.ops.is_empty() && diff.sysctls.is_empty(), "{diff:#?}");
         prop_assert_eq!(parse(&drawn), topology);
         Ok(())
@@ -580,7 +582,10 @@ fn carrying_out_the_difference_leads_to_what_is_desired() {
         let found = diff(&desired, &live);
         let after = Kernel::new(live.ruleset.clone()).carry_out(&found.ops);
         prop_assert_eq!(&after, &desired.ruleset);
-        prop_assert_eq!(found.is_empty(), live.ruleset == desired.ruleset && found.sysctls.is_empty());
+        prop_assert_eq!(
+            found.changes.is_empty(),
+            live.ruleset == desired.ruleset && found.sysctls.is_empty()
+        );
 
         // The way back, which undoing takes. What isoplan has no words for it does not bring back.
         let has_words = |table: &Table| {
@@ -729,15 +734,18 @@ fn rules_for(topology: &Topology) -> usize {
 fn rules_do_not_grow_with_networks_or_subnets() {
     law(300, (draw::nftables(), any::<prop::sample::Index>()), |(drawn, choice)| {
         let before = parse(&drawn);
-        let reaches_networks = |text: &str| {
+        // What is between networks, or from a NIC to one, is theirs alone: another network does not share it.
+        let has_ways_of_its_own = |text: &str| {
             before.networks.iter().any(|network| {
+                let word = Reach::Network(network.name.clone());
                 text.contains(&format!("name = \"{}\"", network.name))
-                    && network.reach.iter().any(|word| matches!(word, Reach::Network(_)))
+                    && (network.reach.iter().any(|word| matches!(word, Reach::Network(_)))
+                        || before.nics.iter().any(|nic| nic.reach.contains(&word)))
             })
         };
         let is_network = |text: &str| text.starts_with("[[bridge]]") || text.starts_with("[[overlay]]");
         let suits = |text: &str| match is_network(text) {
-            true => !reaches_networks(text),
+            true => !has_ways_of_its_own(text),
             false => text.starts_with("[[nic]]") && text.contains("subnets = [\"10."),
         };
         let entries: Vec<usize> =
@@ -749,7 +757,13 @@ fn rules_do_not_grow_with_networks_or_subnets() {
         let text = &drawn.entries[entry];
         let mut more = drawn.clone();
         if is_network(text) {
-            let subnets = "subnets = [\"198.51.100.0/24\", \"2001:db8:51::/64\"]";
+            // Of families that networks of the file have: rules are per family.
+            let has = |wanted: &&str| {
+                let wanted = wanted.contains('.');
+                before.networks.iter().flat_map(|net| &net.subnets).any(|net| net.addr().is_ipv4() == wanted)
+            };
+            let subnets = ["\"198.51.100.0/24\"", "\"2001:db8:51::/64\""].into_iter().filter(has);
+            let subnets = format!("subnets = [{}]", subnets.collect::<Vec<_>>().join(", "));
             for number in 0..3 {
                 let lines = text.lines().filter(|line| !line.starts_with("subnets"));
                 let lines = lines.map(|line| match line.strip_prefix("name = ") {
@@ -757,7 +771,7 @@ fn rules_do_not_grow_with_networks_or_subnets() {
                     Some(_) => format!("name = \"more{number}\""),
                     None => line.to_owned(),
                 });
-                let subnets = (number == 0).then(|| subnets.to_owned());
+                let subnets = (number == 0).then(|| subnets.clone());
                 let lines: Vec<String> = lines.chain(subnets).collect();
                 more.entries.push(lines.join("\n") + "\n");
             }
