@@ -153,9 +153,9 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Whether there is nothing to do.
+    /// Whether the host is what it should be. It is not while a sysctl is missing.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.missing.is_empty()
     }
 
     /// How many changes of one kind of action there are.
@@ -263,9 +263,9 @@ fn same_definition(a: &Set, b: &Set) -> bool {
     a.key == b.key && a.data == b.data && a.interval == b.interval && a.foreign_flags == b.foreign_flags
 }
 
-/// Sets and chains that nft made for a rule: they live and die with it.
-fn is_anonymous(name: &str) -> bool {
-    name.starts_with("__")
+/// Whether nft made a set for a rule (`NFT_SET_ANONYMOUS`): it lives and dies with that.
+const fn is_anonymous(set: &Set) -> bool {
+    set.foreign_flags & 1 != 0
 }
 
 /// The steps of one table, sorted so that whatever a step refers to is there.
@@ -357,7 +357,7 @@ fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, steps: &mut St
                 steps.add_sets.push(Op::AddSet { family, set: definition(set) });
                 elements(diff, family, set, &BTreeMap::new(), steps);
             }
-            (None, Some(set)) if !is_anonymous(name) => {
+            (None, Some(set)) if !is_anonymous(set) => {
                 let mut gone = change(Action::Delete, Kind::Set, family, name);
                 gone.old = Some(format!("{}, {} elements", render::nft::set_type(set), set.elements.len()));
                 diff.changes.push(gone);
@@ -386,7 +386,7 @@ fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, steps: &mut St
                 steps.add_chains.push(add_chain(family, chain));
                 rules(diff, family, chain, &[], steps);
             }
-            (None, Some(chain)) if !is_anonymous(name) => {
+            (None, Some(chain)) => {
                 let mut gone = change(Action::Delete, Kind::Chain, family, name);
                 gone.old = Some(format!("{} rules", chain.rules.len()));
                 diff.changes.push(gone);
@@ -406,7 +406,7 @@ fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, steps: &mut St
                 }
                 rules(diff, family, chain, &old.rules, steps);
             }
-            (None, _) => {}
+            (None, None) => {}
         }
     }
 }
@@ -551,6 +551,9 @@ fn longest_increasing(matched: &[Option<usize>]) -> Vec<usize> {
     run
 }
 
+/// What a per-interface key becomes when forwarding is switched on (devinet_sysctl_forward).
+const RESET_TO: &str = "1";
+
 fn sysctls(diff: &mut Diff, desired: &Desired, live: &LiveState) {
     let wanted: BTreeSet<&SysctlKey> = desired.sysctls.iter().map(|sysctl| &sysctl.key).collect();
     // What isoplan wrote and nobody wants any more goes back first, last written first.
@@ -567,8 +570,7 @@ fn sysctls(diff: &mut Diff, desired: &Desired, live: &LiveState) {
         };
         push_sysctl(diff, write, Vec::new(), why);
     }
-    // Switching forwarding on writes every per-interface key, so what follows has to be written again
-    // whatever it is now.
+    // Switching forwarding on writes every per-interface key.
     let mut resets = false;
     for sysctl in &desired.sysctls {
         let is_switch = sysctl.key.0 == SysctlKey::IP_FORWARD;
@@ -579,12 +581,13 @@ fn sysctls(diff: &mut Diff, desired: &Desired, live: &LiveState) {
             }
             continue;
         };
-        let below_reset = resets && sysctl.key.0.starts_with("net/ipv4/conf/");
-        if *now == sysctl.value && !below_reset {
+        // What it will be by the time it is written.
+        let now = if resets && sysctl.key.0.starts_with("net/ipv4/conf/") { RESET_TO } else { now };
+        if *now == sysctl.value {
             continue;
         }
         resets |= is_switch;
-        let write = SysctlWrite { key: sysctl.key.clone(), old: now.clone(), new: sysctl.value.clone() };
+        let write = SysctlWrite { key: sysctl.key.clone(), old: now.to_owned(), new: sysctl.value.clone() };
         push_sysctl(diff, write, vec![sysctl.origin], sysctl.why.clone());
     }
 }

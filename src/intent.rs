@@ -61,8 +61,12 @@ pub enum Way {
     Open,
     /// What was published (a DNAT), and answers.
     Published,
+    /// What was published, answers, and what the `[[allow]]` entries say.
+    PublishedAndExceptions,
     /// Answers alone.
     Answers,
+    /// Answers, and what the `[[allow]]` entries say.
+    AnswersAndExceptions,
     /// What the `[[allow]]` entries say, and answers to it.
     Exceptions,
     /// Nothing.
@@ -75,7 +79,9 @@ impl Way {
         match self {
             Self::Open => "open",
             Self::Published => "published",
+            Self::PublishedAndExceptions => "published, exceptions",
             Self::Answers => "answers",
+            Self::AnswersAndExceptions => "answers, exceptions",
             Self::Exceptions => "exceptions",
             Self::Blocked => "blocked",
         }
@@ -88,7 +94,8 @@ pub enum Guard {
     /// For everyone: nothing of the file reaches it, and it reaches nothing.
     All,
     /// For some networks, or for all of them while another NIC reaches it or instances are bridged onto
-    /// it. Links that the file does not know are kept out of it as well.
+    /// it; without any network in the file, for a NIC that reaches others. Links that the file does not
+    /// know are kept out of it as well.
     Some,
     /// For no network of the file.
     None,
@@ -104,6 +111,16 @@ pub struct Reached {
     pub networks: BTreeSet<usize>,
 }
 
+/// What tells networks apart for the rules of a host: which NICs they reach, and which NICs reach them.
+/// By index into `Topology::nics`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClassKey {
+    /// NICs that the networks reach.
+    pub reaches: BTreeSet<usize>,
+    /// NICs whose `reach` names the networks.
+    pub reached_by: BTreeSet<usize>,
+}
+
 /// The meaning of a topology.
 #[derive(Debug, Clone)]
 pub struct Intent<'t> {
@@ -117,11 +134,12 @@ pub struct Intent<'t> {
     pub guards: Vec<Guard>,
     /// By flat: whether its instances may use the link of its NIC.
     pub flat_open: Vec<bool>,
-    /// Networks with the same reachable NICs: what tells most networks of a host apart is their name.
-    /// The key is the set of NICs.
-    pub classes: BTreeMap<BTreeSet<usize>, Vec<usize>>,
-    /// Pairs with an exception.
-    exceptions: BTreeSet<(Party, Party)>,
+    /// Networks that mean the same to every NIC: what tells most networks of a host apart is their name.
+    pub classes: BTreeMap<ClassKey, Vec<usize>>,
+    /// By exception: from whom to whom.
+    pub exceptions: Vec<Option<(Party, Party)>>,
+    /// Pairs with an exception, by family.
+    excepted: BTreeSet<(Party, Party, IpFamily)>,
 }
 
 impl<'t> Intent<'t> {
@@ -137,32 +155,21 @@ impl<'t> Intent<'t> {
             .map(|(this, nic)| index.reached(&nic.reach, Some(this)))
             .collect();
 
-        let mut classes: BTreeMap<BTreeSet<usize>, Vec<usize>> = BTreeMap::new();
-        for (network, reached) in network_reach.iter().enumerate() {
-            classes.entry(reached.nics.clone()).or_default().push(network);
+        let mut keys: Vec<ClassKey> = network_reach
+            .iter()
+            .map(|reached| ClassKey { reaches: reached.nics.clone(), reached_by: BTreeSet::new() })
+            .collect();
+        for (nic, reached) in nic_reach.iter().enumerate() {
+            for network in &reached.networks {
+                keys[*network].reached_by.insert(nic);
+            }
+        }
+        let mut classes: BTreeMap<ClassKey, Vec<usize>> = BTreeMap::new();
+        for (network, key) in keys.into_iter().enumerate() {
+            classes.entry(key).or_default().push(network);
         }
 
-        let guards = (0..topology.nics.len())
-            .map(|nic| {
-                let by_networks = classes
-                    .iter()
-                    .filter(|(nics, _)| nics.contains(&nic))
-                    .map(|(_, n)| n.len())
-                    .sum::<usize>();
-                let by_nics = nic_reach.iter().any(|reached| reached.nics.contains(&nic));
-                let reaches = nic_reach[nic] != Reached::default();
-                // With bridge-nf-call-iptables on, frames within a flat pass the forward hook: its NIC
-                // cannot be closed to itself.
-                let is_port = topology.flat_on(&topology.nics[nic]).is_some();
-                if by_networks == 0 && !by_nics && !reaches {
-                    if is_port { Guard::Some } else { Guard::All }
-                } else if by_networks < topology.networks.len() {
-                    Guard::Some
-                } else {
-                    Guard::None
-                }
-            })
-            .collect();
+        let guards = (0..topology.nics.len()).map(|nic| guard(topology, &classes, &nic_reach, nic)).collect();
 
         let flat_open = topology
             .flats
@@ -172,13 +179,19 @@ impl<'t> Intent<'t> {
             })
             .collect();
 
-        let exceptions = topology
+        let exceptions: Vec<_> = topology
             .allows
             .iter()
-            .filter_map(|allow| Some((index.party(&allow.from)?, index.party(&allow.to_name)?)))
+            .map(|allow| Some((index.party(&allow.from)?, index.party(&allow.to_name)?)))
+            .collect();
+        let excepted = topology
+            .allows
+            .iter()
+            .zip(&exceptions)
+            .filter_map(|(allow, pair)| pair.map(|(from, to)| (from, to, IpFamily::of(&allow.to))))
             .collect();
 
-        Self { topology, network_reach, nic_reach, guards, flat_open, classes, exceptions }
+        Self { topology, network_reach, nic_reach, guards, flat_open, classes, exceptions, excepted }
     }
 
     /// What `from` may do towards `to` in one family; `None` where one of them does not have it.
@@ -187,10 +200,15 @@ impl<'t> Intent<'t> {
             return None;
         }
         let way = self.way_any_family(from, to);
-        if way != Way::Open && self.has_exception(from, to, family) {
-            return Some(Way::Exceptions);
+        if !self.has_exception(from, to, family) {
+            return Some(way);
         }
-        Some(way)
+        Some(match way {
+            Way::Blocked => Way::Exceptions,
+            Way::Answers => Way::AnswersAndExceptions,
+            Way::Published => Way::PublishedAndExceptions,
+            more => more,
+        })
     }
 
     /// The same for either family, exceptions left aside.
@@ -274,46 +292,60 @@ impl<'t> Intent<'t> {
             Party::HostOn(nic) => Party::Nic(nic),
             other => other,
         };
-        self.exceptions.contains(&(from, to))
-            && self.topology.allows.iter().any(|allow| {
-                IpFamily::of(&allow.to) == family
-                    && self.names(from, &allow.from)
-                    && self.names(to, &allow.to_name)
-            })
+        self.excepted.contains(&(from, to, family))
     }
 
-    /// Whether a name of the file means that party.
-    fn names(&self, party: Party, name: &NamePattern) -> bool {
-        match (party, name) {
-            (Party::Network(a), name) => self.topology.networks[a].name == *name,
-            (Party::Nic(n), NamePattern::Exact(name)) => self.topology.nics[n].name == *name,
-            _ => false,
+    /// The subnets of a party; none where its NIC is not in the file.
+    fn subnets(&self, party: Party) -> &'t [IpNet] {
+        match party {
+            Party::Network(a) => &self.topology.networks[a].subnets,
+            Party::Nic(n) | Party::HostOn(n) => &self.topology.nics[n].subnets,
+            Party::Flat(f) => self.nic_of_flat(f).map_or(&[], |nic| &self.topology.nics[nic].subnets),
         }
     }
 
     /// Whether a party has addresses of a family. One without any subnet in the file may have both.
     pub fn speaks(&self, party: Party, family: IpFamily) -> bool {
-        let subnets = match party {
-            Party::Network(a) => &self.topology.networks[a].subnets,
-            Party::Nic(n) | Party::HostOn(n) => &self.topology.nics[n].subnets,
-            Party::Flat(f) => match self.nic_of_flat(f) {
-                Some(nic) => &self.topology.nics[nic].subnets,
-                None => return false,
-            },
-        };
+        let subnets = self.subnets(party);
         subnets.is_empty() || subnets.iter().any(|net| IpFamily::of(net) == family)
     }
 
     /// Whether anything at all is to be forwarded in a family: then the host has to forward it.
+    ///
+    /// For IPv6 both sides need a subnet in the file: switching it on changes how the host takes router
+    /// advertisements, which a file without a word of IPv6 has not asked for.
     pub fn forwards(&self, family: IpFamily) -> bool {
+        let has = |party: Party| match family {
+            IpFamily::V4 => self.speaks(party, family),
+            IpFamily::V6 => self.subnets(party).iter().any(|net| IpFamily::of(net) == family),
+        };
         let networks = self.network_reach.iter().enumerate().map(|(a, reached)| (Party::Network(a), reached));
         let nics = self.nic_reach.iter().enumerate().map(|(n, reached)| (Party::Nic(n), reached));
         let by_reach = networks.chain(nics).any(|(from, reached)| {
-            self.speaks(from, family)
-                && (reached.nics.iter().any(|nic| self.speaks(Party::Nic(*nic), family))
-                    || reached.networks.iter().any(|network| self.speaks(Party::Network(*network), family)))
+            has(from)
+                && (reached.nics.iter().any(|nic| has(Party::Nic(*nic)))
+                    || reached.networks.iter().any(|network| has(Party::Network(*network))))
         });
         by_reach || self.topology.allows.iter().any(|allow| IpFamily::of(&allow.to) == family)
+    }
+
+    /// NICs that networks of a class may send nothing to but answers, besides those guarded for everyone.
+    pub fn closed_to<'a>(&'a self, key: &'a ClassKey) -> impl Iterator<Item = usize> + 'a {
+        (0..self.guards.len()).filter(|nic| self.guards[*nic] != Guard::All && !key.reaches.contains(nic))
+    }
+
+    /// NICs from which any connection may be opened to a network.
+    pub fn opens_into(&self, network: usize) -> impl Iterator<Item = usize> {
+        let routed = self.topology.networks[network].inbound == Inbound::Routed;
+        (0..self.nic_reach.len()).filter(move |nic| {
+            self.nic_reach[*nic].networks.contains(&network)
+                || (routed && self.network_reach[network].nics.contains(nic))
+        })
+    }
+
+    /// Whether packets from one NIC may be for the network of another, if only as answers.
+    pub fn exchange(&self, a: usize, b: usize) -> bool {
+        a == b || self.nic_reach[a].nics.contains(&b) || self.nic_reach[b].nics.contains(&a)
     }
 
     /// The NIC that is a port of a flat.
@@ -333,6 +365,37 @@ impl<'t> Intent<'t> {
         members: &'a [usize],
     ) -> impl Iterator<Item = (usize, &'t Network)> + 'a {
         members.iter().map(|member| (*member, &self.topology.networks[*member]))
+    }
+}
+
+/// For whom a NIC is guarded.
+fn guard(
+    topology: &Topology,
+    classes: &BTreeMap<ClassKey, Vec<usize>>,
+    nic_reach: &[Reached],
+    nic: usize,
+) -> Guard {
+    let reached = |key: &ClassKey| key.reaches.contains(&nic);
+    let by_a_network = classes.keys().any(reached);
+    let by_a_nic = nic_reach.iter().any(|reach| reach.nics.contains(&nic));
+    let by_all = if classes.is_empty() {
+        let mut reaching = nic_reach
+            .iter()
+            .enumerate()
+            .filter(|(other, reach)| *other != nic && **reach != Reached::default());
+        by_a_nic && reaching.all(|(_, reach)| reach.nics.contains(&nic))
+    } else {
+        classes.keys().all(reached)
+    };
+    // With bridge-nf-call-iptables on, frames within a flat pass the forward hook: its NIC cannot be
+    // closed to itself.
+    let is_port = topology.flat_on(&topology.nics[nic]).is_some();
+    let alone = !by_a_network && !by_a_nic && nic_reach[nic] == Reached::default();
+    match (alone, by_all) {
+        (true, _) if is_port => Guard::Some,
+        (true, _) => Guard::All,
+        (false, true) => Guard::None,
+        (false, false) => Guard::Some,
     }
 }
 

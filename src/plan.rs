@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::approach::{Desired, SysctlKey, desired};
-use crate::diff::{Action, Diff, Kind, LiveState, diff};
-use crate::intent::Intent;
+use crate::diff::{Action, Diff, LiveState, diff};
+use crate::intent::{Guard, Intent, IpFamily, Party};
 use crate::topology::{EntryId, NetworkKind, Topology};
 
 /// The changes for one topology on one host.
@@ -178,9 +178,25 @@ impl Plan<'_> {
         OriginJson { entry: entry.to_string(), line: (entry.line > 0).then_some(entry.line) }
     }
 
-    /// Whether a change is about a table, and not a sysctl.
-    pub fn changes_tables(&self) -> bool {
-        self.diff.changes.iter().any(|change| change.kind != Kind::Sysctl)
+    /// A NIC that is guarded but has subnets of one family only: addresses of this host that it has of the
+    /// other are closed by no rule.
+    fn one_family_nics(&self) -> impl Iterator<Item = String> {
+        let nics = self.topology.nics.iter().enumerate();
+        let closed = nics.filter(|(nic, _)| self.intent.guards[*nic] != Guard::None);
+        let used = |family| {
+            self.topology.nics.iter().flat_map(|nic| &nic.subnets).any(|net| IpFamily::of(net) == family)
+        };
+        IpFamily::BOTH.into_iter().filter(move |family| used(*family)).flat_map(move |family| {
+            closed
+                .clone()
+                .filter(move |(nic, _)| !self.intent.speaks(Party::Nic(*nic), family))
+                .map(move |(_, nic)| {
+                    format!(
+                        "{} has no {family} subnet in the file: an {family} address of this host on it is closed by no rule.",
+                        nic.name
+                    )
+                })
+        })
     }
 
     /// Remarks that a reader should see besides the changes.
@@ -204,6 +220,7 @@ impl Plan<'_> {
                     .to_owned(),
             );
         }
+        remarks.extend(self.one_family_nics());
         if !self.topology.flats.is_empty() {
             remarks.push(
                 "Flat instances are bridged, not routed: table bridge isoplan guards their frames."

@@ -3,14 +3,16 @@
 //! It is on disk before the first write, and it is replaced whole, so that a process that dies in
 //! between leaves either the old journal or the new one.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::state_dir::{Error, StateDir};
 use crate::approach::SysctlKey;
-use crate::diff::{Journaled, SysctlWrite};
+use crate::diff::{Journaled, LiveState, SysctlWrite};
 
 /// The version of the file.
 const VERSION: u32 = 1;
@@ -44,7 +46,7 @@ fn boot_id() -> String {
 /// When there is one that cannot be read or understood: then it is not known what was there before.
 pub fn read(state: &StateDir) -> Result<Vec<Journaled>, Error> {
     let path = state.journal();
-    let text = match fs::read(&path) {
+    let text = match open_own(&path).and_then(read_all) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         // Somebody else's directory, as seen from a user namespace: what is in it is not about this one.
@@ -63,9 +65,39 @@ pub fn read(state: &StateDir) -> Result<Vec<Journaled>, Error> {
         if !is_sysctl_of_ours(&entry.key) {
             return Err(fault(format!("`{}` is not a sysctl that isoplan writes", entry.key)));
         }
+        if !is_number(&entry.original) || !is_number(&entry.written) {
+            return Err(fault(format!("the values of `{}` are not numbers", entry.key)));
+        }
         Ok(Journaled { key: SysctlKey(entry.key), original: entry.original, written: entry.written })
     });
     entries.collect()
+}
+
+/// Opens a journal that is a plain file of ours: whatever is in it will be written to `/proc/sys`.
+fn open_own(path: &Path) -> io::Result<File> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    let ours = metadata.uid() == nix::unistd::geteuid().as_raw();
+    if metadata.is_file() && ours && metadata.mode() & 0o022 == 0 {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a plain file that you own and nobody else can write"))
+    }
+}
+
+fn read_all(file: File) -> io::Result<Vec<u8>> {
+    /// Thousands of entries.
+    const LONGEST: u64 = 1 << 20;
+    let mut text = Vec::new();
+    file.take(LONGEST).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Whether a text is a value that isoplan could have read or written: it goes to a terminal and to
+/// `/proc/sys`.
+fn is_number(value: &str) -> bool {
+    (1..=10).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a key is of a form that a plan can have: the journal decides what is written to `/proc/sys`.
@@ -75,6 +107,13 @@ fn is_sysctl_of_ours(key: &str) -> bool {
     }
     let link = key.strip_prefix("net/ipv4/conf/").and_then(|rest| rest.strip_suffix("/forwarding"));
     link.is_some_and(|link| crate::topology::IfName::new(link).is_ok())
+}
+
+/// The entries whose sysctl still has the value that isoplan wrote. What somebody else has changed since
+/// is theirs.
+pub fn still_mine(live: &LiveState) -> Vec<Journaled> {
+    let mine = |entry: &&Journaled| live.sysctls.get(&entry.key) == Some(&entry.written);
+    live.journal.iter().filter(mine).cloned().collect()
 }
 
 /// The journal once these writes have happened. A key that was there keeps its original value.

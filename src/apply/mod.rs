@@ -52,13 +52,15 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A sysctl was refused, and undoing failed as well.
+    /// Something failed, and undoing what was done before failed as well.
     HalfDone {
-        /// What was refused.
-        key: SysctlKey,
+        /// What failed first.
+        what: String,
         /// Why undoing failed.
         undo: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It was carried out, and reading it back failed.
+    NotReadBack(Box<Error>),
     /// It was carried out, and the kernel has something else.
     ReadsBackDifferently(Box<Diff>),
 }
@@ -86,12 +88,10 @@ impl fmt::Display for Error {
             Self::Sysctl { key, .. } => {
                 write!(f, "cannot write sysctl `{key}`; everything before it was undone")
             }
-            Self::HalfDone { key, .. } => {
-                write!(
-                    f,
-                    "cannot write sysctl `{key}`, and undoing failed: see `isoplan plan` for what is left"
-                )
+            Self::HalfDone { what, .. } => {
+                write!(f, "{what}; it could not be undone whole: see `isoplan plan` for what is left")
             }
+            Self::NotReadBack(_) => f.write_str("the change was made, but reading it back failed"),
             Self::ReadsBackDifferently(diff) => {
                 write!(f, "applied, but the kernel reads back {} differences", diff.changes.len())
             }
@@ -107,6 +107,7 @@ impl std::error::Error for Error {
             Self::Commit { source, .. } => Some(source),
             Self::Sysctl { source, .. } => Some(source),
             Self::HalfDone { undo, .. } => Some(undo.as_ref()),
+            Self::NotReadBack(error) => Some(error.as_ref()),
             Self::KeepsMoving | Self::PlanIsStale | Self::Missing(_) | Self::ReadsBackDifferently(_) => None,
         }
     }
@@ -121,7 +122,7 @@ pub struct Report {
     pub tries: u32,
 }
 
-/// Carries out exactly `diff`, which leads from `before` to `desired`, and reads back what came of it.
+/// Carries out exactly `planned`, which leads from `before` to `desired`, and reads back what came of it.
 /// The caller holds the lock.
 ///
 /// # Errors
@@ -145,42 +146,85 @@ pub fn carry_out(
             .map_err(|source| Error::Sysctl { key: write.key.clone(), source })?;
     }
     let _signals = SignalsHeld::new();
-    let mut report = Report { transaction_bytes: 0, tries: 0 };
-    if planned.sysctls_first {
-        write_sysctls(state, planned, before)?;
-    }
-    if !planned.ops.is_empty() {
-        match commit(nftables, desired, planned, before) {
-            Ok(done) => report = done,
-            Err(error) if planned.sysctls_first => {
-                undo_sysctls(state, &planned.sysctls, before).map_err(|undo| half_done(planned, undo))?;
-                return Err(error);
-            }
-            Err(error) => return Err(error),
+    // The plan may have been made before the lock was taken, and then somebody was asked about it.
+    let before = still_so(nftables, state, desired, planned, before)?;
+    let report = if planned.sysctls_first {
+        write_sysctls(state, planned, &before)?;
+        commit(nftables, state, desired, planned, &before)
+            .or_else(|error| reopen(nftables, state, planned, &before, error))?
+    } else {
+        let report = commit(nftables, state, desired, planned, &before)?;
+        if let Err(error) = write_sysctls(state, planned, &before) {
+            undo_tables(nftables, &before).map_err(|undo| half_done(&error, undo))?;
+            return Err(error);
         }
-    }
-    if !planned.sysctls_first
-        && let Err(error) = write_sysctls(state, planned, before)
-    {
-        undo_tables(nftables, before).map_err(|undo| half_done(planned, undo))?;
-        return Err(error);
-    }
-    read_back(nftables, state, desired)?;
+        report
+    };
+    read_back(nftables, state, desired).map_err(|error| match error {
+        Error::ReadsBackDifferently(_) => error,
+        error => Error::NotReadBack(Box::new(error)),
+    })?;
     Ok(report)
 }
 
-fn half_done(planned: &Diff, undo: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    let key = planned.sysctls.first().map_or_else(|| SysctlKey(String::new()), |write| write.key.clone());
-    Error::HalfDone { key, undo }
+/// The live state as it is now, if what was planned is still exactly what is to be done.
+fn still_so(
+    nftables: &mut Nftables,
+    state: &StateDir,
+    desired: &Desired,
+    planned: &Diff,
+    before: &LiveState,
+) -> Result<LiveState, Error> {
+    let keys = desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
+    let journal = journal::read(state).map_err(Error::State)?;
+    let now = live::read(nftables, keys, journal).map_err(Error::Live)?;
+    // Counters and handles aside, equal states have equal differences.
+    if (&now.ruleset, &now.sysctls, &now.journal) == (&before.ruleset, &before.sysctls, &before.journal)
+        && now.generation == before.generation
+    {
+        return Ok(now);
+    }
+    let again = diff(desired, &now);
+    if again.ops == planned.ops && again.sysctls == planned.sysctls {
+        Ok(now)
+    } else {
+        Err(Error::PlanIsStale)
+    }
+}
+
+/// A transaction that takes drops away was not committed, after forwarding was restored: forwarding goes
+/// back on only if the drops are still there.
+fn reopen(
+    nftables: &mut Nftables,
+    state: &StateDir,
+    planned: &Diff,
+    before: &LiveState,
+    error: Error,
+) -> Result<Report, Error> {
+    match nftables.read_tables(crate::ruleset::TABLE_NAME) {
+        Ok(now) if now.tables == before.ruleset => {
+            undo_sysctls(state, &planned.sysctls, before).map_err(|undo| half_done(&error, undo))?;
+            Err(error)
+        }
+        _ => Err(half_done(&error, "the tables are not what they were".into())),
+    }
+}
+
+fn half_done(error: &Error, undo: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::HalfDone { what: error.to_string(), undo }
 }
 
 /// Sends the transaction, guarded by the generation that it was worked out against.
 fn commit(
     nftables: &mut Nftables,
+    state: &StateDir,
     desired: &Desired,
     planned: &Diff,
     before: &LiveState,
 ) -> Result<Report, Error> {
+    if planned.ops.is_empty() {
+        return Ok(Report { transaction_bytes: 0, tries: 0 });
+    }
     let mut generation = before.generation;
     for tries in 1..=TRIES {
         let transaction = encode(&planned.ops, Some(generation));
@@ -189,12 +233,18 @@ fn commit(
             Err(CommitError::Moved) => {}
             Err(source) => return Err(refused(&planned.ops, source)),
         }
-        // Somebody committed something. If it was not about isoplan's tables, the steps are the same.
-        let keys = desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
-        let now = live::read(nftables, keys, before.journal.clone()).map_err(Error::Live)?;
-        if diff(desired, &now).ops != planned.ops {
-            return Err(Error::PlanIsStale);
-        }
+        // Somebody committed something. If it was not about isoplan's tables, the steps are the same. With
+        // sysctls already written, only the tables are still to be compared.
+        let now = if planned.sysctls_first {
+            let journal = journal::read(state).map_err(Error::State)?;
+            let now = live::read(nftables, [], journal).map_err(Error::Live)?;
+            if diff(desired, &now).ops != planned.ops {
+                return Err(Error::PlanIsStale);
+            }
+            now
+        } else {
+            still_so(nftables, state, desired, planned, before)?
+        };
         generation = now.generation;
     }
     Err(Error::KeepsMoving)
@@ -212,23 +262,29 @@ fn refused(ops: &[Op], source: CommitError) -> Error {
 
 /// Writes the sysctls in order. On a refusal, those already written are put back in reverse.
 fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState) -> Result<(), Error> {
-    if planned.sysctls.is_empty() {
-        return Ok(());
-    }
+    let mine = journal::still_mine(before);
+    let after = journal::with(&mine, &planned.sysctls);
     // Before the first write: if this process dies now, the values that were there are known.
-    let after = journal::with(&before.journal, &planned.sysctls);
-    let meanwhile = journal::both(&before.journal, &after);
-    journal::write(state, &meanwhile).map_err(Error::State)?;
+    let meanwhile = journal::both(&mine, &after);
+    if meanwhile != before.journal {
+        journal::write(state, &meanwhile).map_err(Error::State)?;
+    }
     for (index, write) in planned.sysctls.iter().enumerate() {
         if let Err(source) = fs::write(live::sysctl_path(&write.key), format!("{}\n", write.new)) {
+            let error = Error::Sysctl { key: write.key.clone(), source };
             let written = &planned.sysctls[..index];
             return match undo_sysctls(state, written, before) {
-                Ok(()) => Err(Error::Sysctl { key: write.key.clone(), source }),
-                Err(undo) => Err(Error::HalfDone { key: write.key.clone(), undo }),
+                Ok(()) => Err(error),
+                Err(undo) => Err(half_done(&error, undo)),
             };
         }
     }
-    journal::write(state, &after).map_err(Error::State)
+    // What is on disk already is a journal that leads back; this one only forgets what is over. Failing
+    // here must not undo anything.
+    if after != meanwhile {
+        let _ = journal::write(state, &after);
+    }
+    Ok(())
 }
 
 fn undo_sysctls(

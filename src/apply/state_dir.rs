@@ -29,11 +29,6 @@ pub enum Error {
         /// Which.
         path: PathBuf,
     },
-    /// Another isoplan holds the lock.
-    Busy {
-        /// The lock.
-        path: PathBuf,
-    },
     /// The kernel does not tell which network namespace this is.
     Namespace {
         /// Why.
@@ -59,7 +54,6 @@ impl std::fmt::Display for Error {
                     path.display()
                 )
             }
-            Self::Busy { .. } => f.write_str("another isoplan is changing this host"),
             Self::Namespace { .. } => f.write_str("cannot tell which network namespace this is"),
             Self::Journal { path, what } => write!(f, "cannot read the journal {}: {what}", path.display()),
         }
@@ -70,7 +64,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Open { source, .. } | Self::Namespace { source } => Some(source),
-            Self::Shared { .. } | Self::Busy { .. } | Self::Journal { .. } => None,
+            Self::Shared { .. } | Self::Journal { .. } => None,
         }
     }
 }
@@ -127,12 +121,12 @@ impl StateDir {
         Ok(())
     }
 
-    /// Takes the lock, waiting for another isoplan to finish if told to.
+    /// Takes the lock; waits for another isoplan to finish, after saying so.
     ///
     /// # Errors
     ///
-    /// When the directory cannot be used or, without waiting, when the lock is taken.
-    pub fn lock(&self, wait: bool) -> Result<Lock, Error> {
+    /// When the directory cannot be used.
+    pub fn lock(&self, mut on_wait: impl FnMut()) -> Result<Lock, Error> {
         self.create()?;
         let path = self.path.join("lock");
         let open = |source: io::Error| Error::Open { path: path.clone(), source };
@@ -144,10 +138,13 @@ impl StateDir {
             .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
             .open(&path)
             .map_err(open)?;
-        let how = if wait { FlockArg::LockExclusive } else { FlockArg::LockExclusiveNonblock };
-        match Flock::lock(file, how) {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Lock(lock)),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(Error::Busy { path }),
+            Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
+                on_wait();
+                let lock = Flock::lock(file, FlockArg::LockExclusive);
+                lock.map(Lock).map_err(|(_, errno)| open(errno.into()))
+            }
             Err((_, errno)) => Err(open(errno.into())),
         }
     }

@@ -4,8 +4,6 @@ mod nftables;
 mod rules;
 mod sysctl;
 
-pub use nftables::{CHAIN_FORWARD, ruleset};
-
 use crate::intent::{Intent, IpFamily};
 use crate::ruleset::Ruleset;
 use crate::topology::{ApproachName, EntryId};

@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
     // Whoever is not asked waits for his turn before he looks. Whoever is asked looks first, and what
     // changes until he has answered makes the plan stale.
-    let early = if args.yes && !args.dry_run { Some(lock(&mut host, &command)?) } else { None };
+    let early = if args.yes && !args.dry_run { Some(lock(&mut host, output, &command)?) } else { None };
     let live = host.read(&topology)?;
     let plan = Plan::new(&topology, &live);
     if !args.json {
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     }
     let _lock = match early {
         Some(lock) => lock,
-        None => lock(&mut host, &command)?,
+        None => lock(&mut host, output, &command)?,
     };
     let report = apply::carry_out(&mut host.nftables, &host.state, &plan.desired, &plan.diff, &live)
         .map_err(|error| applying_failed(&error, &topology, &command))?;
@@ -109,10 +109,11 @@ fn finish(
     Ok(Exit::Done)
 }
 
-pub(super) fn lock(host: &mut Host, command: &str) -> Result<Lock, Failure> {
+pub(super) fn lock(host: &mut Host, output: &mut Output, command: &str) -> Result<Lock, Failure> {
     // Without privilege the lock would fail first, with a worse message.
-    host.read_keys([])?;
-    host.state.lock(true).map_err(|error| {
+    host.permitted()?;
+    let waiting = || output.note("Another isoplan is changing this host; waiting for it.");
+    host.state.lock(waiting).map_err(|error| {
         let failure = Failure::from_error(&error);
         match &error {
             state_dir::Error::Open { source, .. }

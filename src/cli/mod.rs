@@ -88,7 +88,8 @@ enum Verb {
 /// Where state is kept.
 #[derive(Debug, clap::Args)]
 struct StateArgs {
-    /// Keep the lock and the journal of sysctls below this directory [default: /run/isoplan]
+    /// Keep the lock and the journal of sysctls below this directory, the same one in every run
+    /// [default: /run/isoplan]
     #[arg(long, value_name = "DIR", env = "ISOPLAN_STATE_DIR", hide_env_values = true)]
     state_dir: Option<PathBuf>,
 }

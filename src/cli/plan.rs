@@ -74,12 +74,17 @@ impl Host {
         self.read_keys(keys)
     }
 
+    /// Fails without the privilege to read the rule set.
+    pub(super) fn permitted(&mut self) -> Result<(), Failure> {
+        self.nftables.generation().map(|_| ()).map_err(|error| reading_failed(&error, &self.command))
+    }
+
     pub(super) fn read_keys(
         &mut self,
         keys: impl IntoIterator<Item = SysctlKey>,
     ) -> Result<LiveState, Failure> {
-        // First, because it is what fails without privilege, and says so better than a journal would.
-        self.nftables.generation().map_err(|error| reading_failed(&error, &self.command))?;
+        // First, because it says so better than a journal would.
+        self.permitted()?;
         let journal = journal::read(&self.state).map_err(|error| {
             Failure::from_error(&error)
                 .hint("it says which sysctls isoplan changed; move it away to go on without that knowledge")

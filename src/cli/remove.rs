@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         return Err(Failure::new("--json cannot ask").exit(Exit::Usage).hint("add --yes or --dry-run"));
     }
     let mut host = Host::open(args.state.state_dir.as_deref(), "remove")?;
-    let early = if args.yes && !args.dry_run { Some(lock(&mut host, "remove")?) } else { None };
+    let early = if args.yes && !args.dry_run { Some(lock(&mut host, output, "remove")?) } else { None };
     let live = host.read_keys([])?;
     // A host without isoplan: nothing desired, so everything of it is to go, sysctls by the journal.
     let desired = Desired {
@@ -83,17 +83,18 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             return Ok(Exit::Failed);
         }
         if held.is_none() {
-            held = Some(lock(&mut host, "remove")?);
+            held = Some(lock(&mut host, output, "remove")?);
         }
         apply::carry_out(&mut host.nftables, &host.state, &desired, &diff, &live)
             .map_err(|error| applying_failed(&error, &topology, "remove"))?;
     }
     // What others have changed since is theirs from now on: a later remove must not touch it.
-    if !args.dry_run && !live.journal.is_empty() {
-        if held.is_none() {
-            held = Some(lock(&mut host, "remove")?);
+    if held.is_some() {
+        let now = host.read_keys([])?;
+        let mine = journal::still_mine(&now);
+        if mine != now.journal {
+            journal::write(&host.state, &mine).map_err(|error| Failure::from_error(&error))?;
         }
-        journal::write(&host.state, &[]).map_err(|error| Failure::from_error(&error))?;
     }
     drop(held);
     if args.json {

@@ -126,6 +126,8 @@ pub(super) fn value(field: FieldType, bytes: &[u8]) -> String {
         },
         FieldType::Icmpv6Type => match bytes {
             [134] => "nd-router-advert".to_owned(),
+            [135] => "nd-neighbor-solicit".to_owned(),
+            [136] => "nd-neighbor-advert".to_owned(),
             [137] => "nd-redirect".to_owned(),
             [number] => number.to_string(),
             _ => hex(bytes),

@@ -9,7 +9,7 @@ use askama::Template;
 use ipnet::IpNet;
 
 use crate::approach::with_approach;
-use crate::intent::{Guard, Intent, IpFamily};
+use crate::intent::{ClassKey, Guard, Intent, IpFamily, Party};
 use crate::topology::{Allow, ApproachName, Inbound, NamePattern, NetworkKind, NicNat, PortRange};
 
 #[derive(Template)]
@@ -33,6 +33,9 @@ pub fn file(intent: &Intent<'_>) -> Result<String, askama::Error> {
     let mut remarks = Vec::new();
     if !topology.flats.is_empty() {
         remarks.push("flat instances are bridged: guarding them takes ebtables, or the nftables approach");
+    }
+    if topology.isolation.masquerade && topology.networks.iter().any(|net| net.subnets.is_empty()) {
+        remarks.push("networks without subnets in the topology are not masqueraded");
     }
     let mut body = String::new();
     filter(&mut body, intent);
@@ -106,8 +109,8 @@ fn filter(text: &mut String, intent: &Intent<'_>) {
     let mut rules = Rules { text, chains: Vec::new(), rules: String::new() };
     rules.chain(FORWARD);
     rules.chain(INPUT);
-    for allow in &intent.topology.allows {
-        exception(&mut rules, intent, allow);
+    for (allow, pair) in intent.topology.allows.iter().zip(&intent.exceptions) {
+        exception(&mut rules, intent, allow, *pair);
     }
     guarded(&mut rules, intent);
     dispatch(&mut rules, intent);
@@ -117,8 +120,8 @@ fn filter(text: &mut String, intent: &Intent<'_>) {
         to_class(&mut rules, intent, number, class, members);
     }
     input(&mut rules, intent);
-    for (number, (class, members)) in intent.classes.iter().enumerate() {
-        host_from_class(&mut rules, intent, number, class, members);
+    for (number, class) in intent.classes.keys().enumerate() {
+        host_from_class(&mut rules, intent, number, class);
     }
     if rules.rules.contains(ANSWERS) {
         rules.add(ANSWERS, "R1", format_args!("{ANSWER} -j RETURN"));
@@ -127,51 +130,40 @@ fn filter(text: &mut String, intent: &Intent<'_>) {
     rules.finish("filter", &[("FORWARD", FORWARD), ("INPUT", INPUT)]);
 }
 
-/// The links that the target of an exception is behind.
-fn links_to(intent: &Intent<'_>, allow: &Allow) -> Vec<String> {
-    let nic = intent.topology.nics.iter().position(|nic| nic.name.as_str() == allow.to_name.stem());
-    match nic {
-        Some(nic) if !allow.to_name.is_prefix() => intent.links_of(nic).map(str::to_owned).collect(),
-        _ => vec![link(&allow.to_name)],
+/// The links of one side of an exception: of a NIC also the flat that it is a port of.
+fn links(intent: &Intent<'_>, party: Option<Party>, name: &NamePattern) -> Vec<String> {
+    match party {
+        Some(Party::Nic(nic)) => intent.links_of(nic).map(str::to_owned).collect(),
+        _ => vec![link(name)],
     }
 }
 
-fn exception(rules: &mut Rules<'_>, intent: &Intent<'_>, allow: &Allow) {
-    let from = link(&allow.from);
+fn exception(rules: &mut Rules<'_>, intent: &Intent<'_>, allow: &Allow, pair: Option<(Party, Party)>) {
     let protocol = allow.protocol.map(|protocol| format!(" -p {}", protocol.as_str())).unwrap_or_default();
     let ports: Vec<Option<PortRange>> = match allow.ports.as_slice() {
         [] => vec![None],
         ports => ports.iter().copied().map(Some).collect(),
     };
-    let (four_or_six, to) = (family(&allow.to), allow.to);
-    for source in &allow.from_subnets {
+    let (version, to) = (family(&allow.to), allow.to);
+    let froms = links(intent, pair.map(|(from, _)| from), &allow.from);
+    let outs = links(intent, pair.map(|(_, to)| to), &allow.to_name);
+    let senders = froms.iter().flat_map(|from| allow.from_subnets.iter().map(move |source| (from, source)));
+    for (from, source) in senders {
         for port in &ports {
             let port = |flag: &str| match port {
                 Some(range) => format!(" --{flag} {}:{}", range.first, range.last),
                 None => String::new(),
             };
-            let (sport, dport) = (port("sport"), port("dport"));
-            for out in links_to(intent, allow) {
-                rules.add(
-                    FORWARD,
-                    "E1",
-                    format_args!(
-                        "{four_or_six} -i {from} -o {out} -s {source} -d {to}{protocol}{dport} -j RETURN"
-                    ),
-                );
-                rules.add(
-                    FORWARD,
-                    "E2",
-                    format_args!(
-                        "{four_or_six} -i {out} -o {from} -s {to} -d {source}{protocol}{sport} {ANSWER} -j RETURN"
-                    ),
-                );
+            let (sport, dport) =
+                (format!("{protocol}{}", port("sport")), format!("{protocol}{}", port("dport")));
+            for out in &outs {
+                let there = format!("{version} -i {from} -o {out} -s {source} -d {to}{dport} -j RETURN");
+                rules.add(FORWARD, "E1", format_args!("{there}"));
+                let back =
+                    format!("{version} -i {out} -o {from} -s {to} -d {source}{sport} {ANSWER} -j RETURN");
+                rules.add(FORWARD, "E2", format_args!("{back}"));
             }
-            rules.add(
-                INPUT,
-                "E5",
-                format_args!("{four_or_six} -i {from} -s {source} -d {to}{protocol}{dport} -j RETURN"),
-            );
+            rules.add(INPUT, "E5", format_args!("{version} -i {from} -s {source} -d {to}{dport} -j RETURN"));
         }
     }
 }
@@ -199,8 +191,15 @@ fn by_exactness(intent: &Intent<'_>, members: &[usize]) -> Vec<usize> {
     members
 }
 
-fn class_of(intent: &Intent<'_>, network: usize) -> usize {
-    intent.classes.values().position(|members| members.contains(&network)).unwrap_or_default()
+/// By network: the number of its class.
+fn class_numbers(intent: &Intent<'_>) -> Vec<usize> {
+    let mut numbers = vec![0; intent.topology.networks.len()];
+    for (number, members) in intent.classes.values().enumerate() {
+        for member in members {
+            numbers[*member] = number;
+        }
+    }
+    numbers
 }
 
 fn to_chain(class: usize, inbound: Inbound) -> String {
@@ -209,12 +208,7 @@ fn to_chain(class: usize, inbound: Inbound) -> String {
 
 fn dispatch(rules: &mut Rules<'_>, intent: &Intent<'_>) {
     let all: Vec<usize> = (0..intent.topology.networks.len()).collect();
-    let mut class = vec![0; all.len()];
-    for (number, members) in intent.classes.values().enumerate() {
-        for member in members {
-            class[*member] = number;
-        }
-    }
+    let class = class_numbers(intent);
     let order = by_exactness(intent, &all);
     for network in &order {
         let name = link(&intent.topology.networks[*network].name);
@@ -231,17 +225,27 @@ fn nics(rules: &mut Rules<'_>, intent: &Intent<'_>) {
     let open: Vec<usize> =
         (0..intent.topology.nics.len()).filter(|nic| intent.guards[*nic] != Guard::All).collect();
     for from in &open {
+        for to in (0..intent.topology.nics.len()).filter(|to| !intent.exchange(*from, *to)) {
+            for (link, net) in intent
+                .links_of(*from)
+                .flat_map(|link| intent.topology.nics[to].subnets.iter().map(move |net| (link, net)))
+            {
+                rules.add(FORWARD, "F21", format_args!("{} -i {link} -d {net} -j DROP", family(net)));
+            }
+        }
+    }
+    for from in &open {
         for to in &open {
-            let verdict = if from == to || intent.nic_reach[*from].nics.contains(to) {
-                "-j RETURN".to_owned()
+            let (id, verdict) = if from == to || intent.nic_reach[*from].nics.contains(to) {
+                ("F13", "-j RETURN".to_owned())
             } else if intent.nic_reach[*to].nics.contains(from) {
-                format!("-g {ANSWERS}")
+                ("F13", format!("-g {ANSWERS}"))
             } else {
-                "-j DROP".to_owned()
+                ("F14", "-j DROP".to_owned())
             };
             for a in intent.links_of(*from) {
                 for b in intent.links_of(*to) {
-                    rules.add(FORWARD, "F13", format_args!("-i {a} -o {b} {verdict}"));
+                    rules.add(FORWARD, id, format_args!("-i {a} -o {b} {verdict}"));
                 }
             }
         }
@@ -258,33 +262,32 @@ fn nics(rules: &mut Rules<'_>, intent: &Intent<'_>) {
     }
 }
 
-type NicSet = std::collections::BTreeSet<usize>;
-
 /// Subnets of NICs that a class may not reach, besides those guarded for everyone.
-fn closed_to<'t>(
-    intent: &'t Intent<'_>,
-    class: &'t NicSet,
-    members: &'t [usize],
-) -> impl Iterator<Item = &'t IpNet> {
-    (0..intent.guards.len())
-        .filter(move |nic| {
-            intent.guards[*nic] != Guard::All
-                && !class.contains(nic)
-                && !members.iter().any(|net| intent.nic_reach[*nic].networks.contains(net))
-        })
-        .flat_map(|nic| &intent.topology.nics[nic].subnets)
+fn closed_to<'t>(intent: &'t Intent<'_>, class: &'t ClassKey) -> impl Iterator<Item = &'t IpNet> {
+    intent.closed_to(class).flat_map(|nic| &intent.topology.nics[nic].subnets)
 }
 
-fn from_class(rules: &mut Rules<'_>, intent: &Intent<'_>, number: usize, class: &NicSet, members: &[usize]) {
+fn from_class(
+    rules: &mut Rules<'_>,
+    intent: &Intent<'_>,
+    number: usize,
+    class: &ClassKey,
+    members: &[usize],
+) {
     let chain = format!("ISOPLAN-F{number}");
     let topology = intent.topology;
-    for net in closed_to(intent, class, members) {
+    for link in class.reached_by.iter().flat_map(|nic| intent.links_of(*nic)) {
+        rules.add(&chain, "N9", format_args!("-o {link} {ANSWER} -j RETURN"));
+    }
+    for net in closed_to(intent, class) {
         rules.add(&chain, "N1", format_args!("{} -d {net} -j DROP", family(net)));
     }
     for port in overlay_ports(intent) {
-        rules.add(&chain, "N3", format_args!("-p udp --dport {port} -j DROP"));
+        for link in (0..topology.nics.len()).flat_map(|nic| intent.links_of(nic)) {
+            rules.add(&chain, "N3", format_args!("-o {link} -p udp --dport {port} -j DROP"));
+        }
     }
-    for link in class.iter().flat_map(|nic| intent.links_of(*nic)) {
+    for link in class.reaches.iter().flat_map(|nic| intent.links_of(*nic)) {
         rules.add(&chain, "N4", format_args!("-o {link} -j RETURN"));
     }
     for network in by_exactness(intent, members) {
@@ -309,16 +312,11 @@ fn from_class(rules: &mut Rules<'_>, intent: &Intent<'_>, number: usize, class: 
                 rules.add(&chain, "N5", format_args!("-i {name} -o {to} -g {ANSWERS}"));
             }
         }
-        for (nic, _) in intent.nic_reach.iter().enumerate().filter(|(_, r)| r.networks.contains(&network)) {
-            for to in intent.links_of(nic) {
-                rules.add(&chain, "N5", format_args!("-i {name} -o {to} -g {ANSWERS}"));
-            }
-        }
     }
     rules.add(&chain, "N8", format_args!("-j DROP"));
 }
 
-fn to_class(rules: &mut Rules<'_>, intent: &Intent<'_>, number: usize, class: &NicSet, members: &[usize]) {
+fn to_class(rules: &mut Rules<'_>, intent: &Intent<'_>, number: usize, class: &ClassKey, members: &[usize]) {
     for inbound in [Inbound::None, Inbound::Published, Inbound::Routed] {
         let members: Vec<usize> =
             members.iter().copied().filter(|net| intent.topology.networks[*net].inbound == inbound).collect();
@@ -326,26 +324,19 @@ fn to_class(rules: &mut Rules<'_>, intent: &Intent<'_>, number: usize, class: &N
             continue;
         }
         let chain = to_chain(number, inbound);
-        for net in closed_to(intent, class, &members) {
+        for link in class.reached_by.iter().flat_map(|nic| intent.links_of(*nic)) {
+            rules.add(&chain, "T9", format_args!("-i {link} -j RETURN"));
+        }
+        for net in closed_to(intent, class) {
             rules.add(&chain, "T1", format_args!("{} -s {net} -j DROP", family(net)));
         }
-        for link in class.iter().flat_map(|nic| intent.links_of(*nic)) {
+        for link in class.reaches.iter().flat_map(|nic| intent.links_of(*nic)) {
             match inbound {
                 Inbound::Routed => rules.add(&chain, "T5", format_args!("-i {link} -j RETURN")),
                 Inbound::None => rules.add(&chain, "T3", format_args!("-i {link} {ANSWER} -j RETURN")),
                 Inbound::Published => {
                     rules.add(&chain, "T3", format_args!("-i {link} {ANSWER} -j RETURN"));
                     rules.add(&chain, "T4", format_args!("-i {link} -m conntrack --ctstate DNAT -j RETURN"));
-                }
-            }
-        }
-        for network in &members {
-            let to = link(&intent.topology.networks[*network].name);
-            for (nic, reached) in intent.nic_reach.iter().enumerate() {
-                if reached.networks.contains(network) {
-                    for from in intent.links_of(nic) {
-                        rules.add(&chain, "T6", format_args!("-i {from} -o {to} -j RETURN"));
-                    }
                 }
             }
         }
@@ -383,19 +374,24 @@ fn input(rules: &mut Rules<'_>, intent: &Intent<'_>) {
         rules.add(&format!("{UNDERLAY}-{port}"), "I2", format_args!("-j DROP"));
     }
     let all: Vec<usize> = (0..topology.networks.len()).collect();
-    let mut class = vec![0; all.len()];
-    for network in &all {
-        class[*network] = class_of(intent, *network);
-    }
+    let class = class_numbers(intent);
     for network in by_exactness(intent, &all) {
         let name = link(&topology.networks[network].name);
         rules.add(INPUT, "I3", format_args!("-i {name} -g ISOPLAN-H{}", class[network]));
     }
     rules.add(INPUT, "I5", format_args!("{ANSWER} -j RETURN"));
+    for kind in ["neighbour-solicitation", "neighbour-advertisement"] {
+        rules.add(INPUT, "I14", format_args!("-6 -p icmpv6 --icmpv6-type {kind} -j RETURN"));
+    }
     for (index, nic) in topology.nics.iter().enumerate() {
         let chain = format!("ISOPLAN-HOME{index}");
+        let id = match intent.guards[index] {
+            Guard::All => "I6",
+            Guard::Some => "I8",
+            Guard::None => "I10",
+        };
         for net in &nic.subnets {
-            rules.add(INPUT, "I6", format_args!("{} -d {net} -j {chain}", family(net)));
+            rules.add(INPUT, id, format_args!("{} -d {net} -j {chain}", family(net)));
         }
         if nic.subnets.is_empty() {
             continue;
@@ -409,27 +405,29 @@ fn input(rules: &mut Rules<'_>, intent: &Intent<'_>) {
             }
         } else {
             for link in home.iter().flat_map(|other| intent.links_of(*other)) {
-                rules.add(&chain, "I6", format_args!("-i {link} -j RETURN"));
+                rules.add(&chain, id, format_args!("-i {link} -j RETURN"));
             }
-            rules.add(&chain, "I6", format_args!("-j DROP"));
+            rules.add(&chain, id, format_args!("-j DROP"));
+        }
+    }
+    for (index, network) in topology.networks.iter().enumerate() {
+        for net in &network.subnets {
+            for link in intent.opens_into(index).flat_map(|nic| intent.links_of(nic)) {
+                rules.add(INPUT, "I12", format_args!("{} -i {link} -d {net} -j RETURN", family(net)));
+            }
+            rules.add(INPUT, "I12", format_args!("{} -d {net} -j DROP", family(net)));
         }
     }
 }
 
-fn host_from_class(
-    rules: &mut Rules<'_>,
-    intent: &Intent<'_>,
-    number: usize,
-    class: &NicSet,
-    members: &[usize],
-) {
+fn host_from_class(rules: &mut Rules<'_>, intent: &Intent<'_>, number: usize, class: &ClassKey) {
     let chain = format!("ISOPLAN-H{number}");
     let nics = intent.topology.nics.iter().enumerate();
     let guarded = nics.filter(|(nic, _)| intent.guards[*nic] == Guard::All).flat_map(|(_, nic)| &nic.subnets);
     for net in guarded {
         rules.add(&chain, "H1", format_args!("{} -d {net} -j DROP", family(net)));
     }
-    for net in closed_to(intent, class, members) {
+    for net in closed_to(intent, class) {
         rules.add(&chain, "H3", format_args!("{} -d {net} -j DROP", family(net)));
     }
     for kind in ["router-advertisement", "redirect"] {
@@ -441,7 +439,7 @@ fn host_from_class(
     for kind in ["-4 -m addrtype --dst-type BROADCAST", "-m addrtype --dst-type MULTICAST"] {
         rules.add(&chain, "H8", format_args!("{kind} -j RETURN"));
     }
-    for net in class.iter().flat_map(|nic| &intent.topology.nics[*nic].subnets) {
+    for net in class.reaches.iter().flat_map(|nic| &intent.topology.nics[*nic].subnets) {
         rules.add(&chain, "H9", format_args!("{} -d {net} -j RETURN", family(net)));
     }
     rules.add(&chain, "H11", format_args!("-j DROP"));
@@ -462,16 +460,11 @@ fn nat(text: &mut String, intent: &Intent<'_>) {
                 }
             }
         }
-        for allow in &topology.allows {
-            let to_nic = topology.nics.iter().any(|nic| nic.name.as_str() == allow.to_name.stem());
-            if !to_nic || !topology.networks.iter().any(|net| net.name == allow.from) {
-                continue;
-            }
+        for (allow, pair) in topology.allows.iter().zip(&intent.exceptions) {
+            let Some((Party::Network(_), Party::Nic(nic))) = pair else { continue };
             for net in &allow.from_subnets {
-                for link in links_to(intent, allow) {
-                    let to = allow.to;
-                    let rule =
-                        format_args!("{} -s {net} -d {to} -o {link} -j MASQUERADE", family(net)).to_string();
+                for link in intent.links_of(*nic) {
+                    let rule = format!("{} -s {net} -d {} -o {link} -j MASQUERADE", family(net), allow.to);
                     rules.add(POSTROUTING, "M1", format_args!("{rule}"));
                 }
             }
@@ -480,18 +473,18 @@ fn nat(text: &mut String, intent: &Intent<'_>) {
     for (nic, reached) in topology.nics.iter().zip(&intent.nic_reach) {
         for net in &nic.subnets {
             for link in reached.nics.iter().flat_map(|nic| intent.links_of(*nic)) {
-                let target = match &nic.nat {
+                let (id, target) = match &nic.nat {
                     NicNat::None => continue,
-                    NicNat::Masquerade => "MASQUERADE".to_owned(),
+                    NicNat::Masquerade => ("M5", "MASQUERADE".to_owned()),
                     NicNat::Snat(addresses) => {
                         let same = |address: &&std::net::IpAddr| address.is_ipv6() == net.addr().is_ipv6();
                         match addresses.iter().find(same) {
-                            Some(address) => format!("SNAT --to-source {address}"),
+                            Some(address) => ("M3", format!("SNAT --to-source {address}")),
                             None => continue,
                         }
                     }
                 };
-                rules.add(POSTROUTING, "M3", format_args!("{} -s {net} -o {link} -j {target}", family(net)));
+                rules.add(POSTROUTING, id, format_args!("{} -s {net} -o {link} -j {target}", family(net)));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Who may talk to whom, as a table and as a list of pairs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -51,14 +51,12 @@ fn network_groups(intent: &Intent<'_>) -> Vec<Group> {
             reached_by[*to].push((1, from));
         }
     }
+    let excepted: BTreeSet<Party> =
+        intent.exceptions.iter().flatten().flat_map(|(from, to)| [*from, *to]).collect();
     let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (index, network) in networks.iter().enumerate() {
         let families = IpFamily::BOTH.map(|family| intent.speaks(Party::Network(index), family));
-        let excepted = intent
-            .topology
-            .allows
-            .iter()
-            .any(|allow| allow.from == network.name || allow.to_name == network.name);
+        let excepted = excepted.contains(&Party::Network(index));
         // One with exceptions, or that another names, stands for itself.
         let own =
             (excepted || !reached_by[index].is_empty() || !intent.network_reach[index].networks.is_empty())

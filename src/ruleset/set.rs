@@ -153,13 +153,6 @@ pub struct ElementData {
     pub origin: Aside<Option<EntryId>>,
 }
 
-impl ElementData {
-    /// Of an element in a plain set.
-    pub const fn none(origin: EntryId) -> Self {
-        Self { verdict: None, value: None, origin: Aside(Some(origin)) }
-    }
-}
-
 /// A named set, map or verdict map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {

@@ -36,7 +36,7 @@ impl IfName {
         if text.is_empty() {
             return Err(IfNameFault::Empty);
         }
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-@+".contains(c);
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
         if let Some(c) = text.chars().find(|c| !allowed(*c)) {
             return Err(IfNameFault::Character(c));
         }

@@ -26,8 +26,7 @@ pub(super) fn table(scene: &Scene<'_, '_>) -> Option<Table> {
         }
         table.add_link("open_ports", flat.nic.as_str(), flat.entry);
         let port = NamePattern::Exact(flat.nic.clone());
-        let others =
-            topology.nics.iter().filter(|nic| nic.name != flat.nic && !flat.reach.contains(&nic.role));
+        let others = topology.nics.iter().filter(|nic| nic.name != flat.nic);
         for nic in others {
             for subnet in &nic.subnets {
                 table.add_link_subnet("closed", &port, *subnet, nic.entry);

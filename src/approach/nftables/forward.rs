@@ -6,10 +6,10 @@
 
 use super::super::rules::{Field, RuleBuilder};
 use super::table::{TableBuilder, prefixes_of};
-use super::{CHAIN_FORWARD, Class, Scene};
-use crate::intent::{Guard, Party, Way};
+use super::{CHAIN_FORWARD, Class, Scene, exact};
+use crate::intent::{Guard, Party};
 use crate::ruleset::{SetData, Verdict};
-use crate::topology::{EntryId, IfName, Inbound, NamePattern};
+use crate::topology::{EntryId, Inbound};
 
 /// IPv4 options that make routers along the way forget the rules of routing (RFC 791, 3.1).
 const IPOPT_LSRR: u8 = 131;
@@ -44,6 +44,11 @@ fn links_set(class: &Class<'_>) -> String {
     format!("links_{}", class.name)
 }
 
+/// Links of NICs that reach the networks of a class.
+fn openers_set(class: &Class<'_>) -> String {
+    format!("openers_{}", class.name)
+}
+
 const CHAIN_ANSWERS: &str = "answers";
 const CHAIN_SAME_BRIDGE: &str = "same_bridge";
 /// Pairs of links with a verdict of their own.
@@ -58,12 +63,17 @@ fn fill_maps(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let intent = scene.intent;
     let topology = intent.topology;
     for class in &scene.classes {
-        for nic in class.nics {
+        for nic in &class.key.reaches {
             for link in intent.links_of(*nic) {
                 table.add_link(&links_set(class), link, topology.nics[*nic].entry);
             }
         }
-        for nic in scene.closed_to(class) {
+        for nic in &class.key.reached_by {
+            for link in intent.links_of(*nic) {
+                table.add_link(&openers_set(class), link, topology.nics[*nic].entry);
+            }
+        }
+        for nic in intent.closed_to(class.key) {
             for subnet in &topology.nics[nic].subnets {
                 table.add_subnet(&format!("closed_{}", class.name), *subnet, topology.nics[nic].entry);
             }
@@ -90,64 +100,38 @@ fn fill_maps(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     }
     for (from, nic) in topology.nics.iter().enumerate() {
         for to in 0..topology.nics.len() {
-            let verdict = match intent.way(Party::Nic(from), Party::Nic(to), family_of(scene, from, to)) {
-                _ if intent.guards[from] == Guard::All || intent.guards[to] == Guard::All => continue,
-                Some(Way::Open) => Verdict::Accept,
-                Some(Way::Answers) => goto(CHAIN_ANSWERS),
-                _ if intent.nic_reach[from].nics.contains(&to) => Verdict::Accept,
-                _ => continue,
+            let guarded = intent.guards[from] == Guard::All || intent.guards[to] == Guard::All;
+            let verdict = match () {
+                () if guarded => continue,
+                () if from == to || intent.nic_reach[from].nics.contains(&to) => Verdict::Accept,
+                () if intent.nic_reach[to].nics.contains(&from) => goto(CHAIN_ANSWERS),
+                () => continue,
             };
-            for a in intent.links_of(from) {
-                for b in intent.links_of(to) {
-                    pair_of_links(table, a, b, verdict.clone(), nic.entry);
-                }
-            }
-        }
-        for reached in &intent.nic_reach[from].networks {
-            let network = &topology.networks[*reached];
-            for link in intent.links_of(from) {
-                let Some(link) = exact(link) else { continue };
-                table.add_pair(MAP_PAIRS, &link, &network.name, Verdict::Accept, nic.entry);
-                table.add_pair(MAP_PAIRS, &network.name, &link, goto(CHAIN_ANSWERS), nic.entry);
-            }
-        }
-    }
-    for allow in &topology.allows {
-        // The whole subnet and not the exception's own address: two exceptions may lie within each
-        // other's subnets, and this only says by which link they have to leave.
-        let network = topology.networks.iter().find(|net| net.name == allow.to_name);
-        let nic = topology.nics.iter().position(|nic| nic.name.as_str() == allow.to_name.stem());
-        if let Some(network) = network {
-            for subnet in network.subnets.iter().filter(|subnet| subnet.contains(&allow.to)) {
-                table.add_link_subnet("allow_links", &network.name, *subnet, allow.entry);
-            }
-        } else if let Some(nic) = nic {
-            for subnet in topology.nics[nic].subnets.iter().filter(|subnet| subnet.contains(&allow.to)) {
-                for link in intent.links_of(nic).filter_map(exact) {
-                    table.add_link_subnet("allow_links", &link, *subnet, allow.entry);
+            for a in intent.links_of(from).filter_map(exact) {
+                for b in intent.links_of(to).filter_map(exact) {
+                    table.add_pair(MAP_PAIRS, &a, &b, verdict.clone(), nic.entry);
                 }
             }
         }
     }
-}
-
-/// A link of the topology as a pattern. Its names have been checked, so that there always is one.
-fn exact(link: &str) -> Option<NamePattern> {
-    IfName::new(link).ok().map(NamePattern::Exact)
-}
-
-fn pair_of_links(table: &mut TableBuilder, from: &str, to: &str, verdict: Verdict, origin: EntryId) {
-    if let (Some(from), Some(to)) = (exact(from), exact(to)) {
-        table.add_pair(MAP_PAIRS, &from, &to, verdict, origin);
+    // By which links exceptions have to leave. The whole subnet and not the exception's own address: two
+    // exceptions may lie within each other's targets.
+    for (allow, pair) in topology.allows.iter().zip(&intent.exceptions) {
+        let (subnets, links) = match pair {
+            Some((_, Party::Network(to))) => {
+                (&topology.networks[*to].subnets, vec![topology.networks[*to].name.clone()])
+            }
+            Some((_, Party::Nic(to))) => {
+                (&topology.nics[*to].subnets, intent.links_of(*to).filter_map(exact).collect())
+            }
+            _ => continue,
+        };
+        for subnet in subnets.iter().filter(|subnet| subnet.contains(&allow.to)) {
+            for link in &links {
+                table.add_link_subnet("allow_links", link, *subnet, allow.entry);
+            }
+        }
     }
-}
-
-/// A family that both NICs have, if any: links are decided for both families at once.
-fn family_of(scene: &Scene<'_, '_>, a: usize, b: usize) -> crate::intent::IpFamily {
-    use crate::intent::IpFamily::{V4, V6};
-    let both =
-        |family| scene.intent.speaks(Party::Nic(a), family) && scene.intent.speaks(Party::Nic(b), family);
-    if both(V4) { V4 } else { V6 }
 }
 
 fn source_routing(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
@@ -248,6 +232,20 @@ fn nics(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let all = 0..scene.intent.topology.nics.len();
     let names = scene.nic_names(all.clone());
     let origins = scene.nic_entries(all.take(super::NAMED));
+    // In front of the pairs: a changed route must not lead from one NIC to the network of another by a
+    // third.
+    let open = scene.intent.guards.iter().filter(|guard| **guard != Guard::All).count();
+    for (id, suffix, daddr) in [("F21", "v4", Field::Daddr4), ("F22", "v6", Field::Daddr6)] {
+        let (nets, routes) = (format!("nic_nets_{suffix}"), format!("routes_{suffix}"));
+        if open > 1 && table.has(&nets) && table.has(&routes) {
+            let rule = RuleBuilder::inet()
+                .within(&[Field::Iif], "nic_links")
+                .within(&[daddr], &nets)
+                .outside(&[Field::Iif, daddr], &routes);
+            let what = format!("whatever the route, no other routing between {names}");
+            table.push(CHAIN_FORWARD, rule.drop().rule(id, &what, origins.clone()));
+        }
+    }
     if table.has(MAP_PAIRS) {
         let rule = RuleBuilder::inet().vmap(&pair, MAP_PAIRS);
         let what = format!("pairs that may reach each other, of {names}");
@@ -294,7 +292,13 @@ fn from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBuilder
     let chain = from_chain(class);
     let names = scene.network_names(class.networks);
     let origins = scene.network_entries(class.networks);
-    let closed: Vec<_> = scene.closed_to(class).collect();
+    let openers = openers_set(class);
+    if table.has(&openers) {
+        let rule = RuleBuilder::inet().within(&[Field::Oif], &openers).answer().accept();
+        let what = format!("{names} may answer {}", scene.nic_names(class.key.reached_by.iter().copied()));
+        table.push(&chain, rule.rule("N9", &what, origins.clone()));
+    }
+    let closed: Vec<_> = scene.intent.closed_to(class.key).collect();
     let what = format!("{names} may not reach {}", scene.nic_names(closed.iter().copied()));
     let mut closed_origins = scene.nic_entries(closed);
     closed_origins.extend(&origins);
@@ -307,14 +311,18 @@ fn from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBuilder
         &closed_origins,
     );
     if scene.has_overlays() {
-        let rule = RuleBuilder::inet().within(&[Field::UdpDport], "overlay_ports").drop();
+        // By NICs only: between containers of one bridge it is nobody's overlay but theirs.
+        let rule = RuleBuilder::inet()
+            .within(&[Field::Oif], "nic_links")
+            .within(&[Field::UdpDport], "overlay_ports")
+            .drop();
         let what = format!("no container speaks the encapsulation of {}", scene.overlay_names());
         table.push(&chain, rule.rule("N3", &what, origins.clone()));
     }
     let links = links_set(class);
     if table.has(&links) {
         let rule = RuleBuilder::inet().within(&[Field::Oif], &links).accept();
-        let what = format!("{names} may reach {}", scene.nic_names(class.nics.iter().copied()));
+        let what = format!("{names} may reach {}", scene.nic_names(class.key.reaches.iter().copied()));
         table.push(&chain, rule.rule("N4", &what, origins.clone()));
     }
     pairs(table, &chain, ["N5", "N6"], &names, &origins);
@@ -350,7 +358,13 @@ fn to_class(scene: &Scene<'_, '_>, class: &Class<'_>, inbound: Inbound, table: &
     let chain = to_chain(class, inbound);
     let names = scene.network_names(&members);
     let origins = scene.network_entries(&members);
-    let closed: Vec<_> = scene.closed_to(class).collect();
+    let openers = openers_set(class);
+    if table.has(&openers) {
+        let rule = RuleBuilder::inet().within(&[Field::Iif], &openers).accept();
+        let what = format!("{} may reach {names}", scene.nic_names(class.key.reached_by.iter().copied()));
+        table.push(&chain, rule.rule("T9", &what, origins.clone()));
+    }
+    let closed: Vec<_> = scene.intent.closed_to(class.key).collect();
     let what = format!("{} may not reach {names}", scene.nic_names(closed.iter().copied()));
     let mut closed_origins = scene.nic_entries(closed);
     closed_origins.extend(&origins);
@@ -377,20 +391,20 @@ fn to_class(scene: &Scene<'_, '_>, class: &Class<'_>, inbound: Inbound, table: &
             Inbound::Routed => {
                 let what = format!(
                     "{names} are routed: connections from {}",
-                    scene.nic_names(class.nics.iter().copied())
+                    scene.nic_names(class.key.reaches.iter().copied())
                 );
                 table.push(&chain, from_reachable().accept().rule("T5", &what, origins.clone()));
             }
         }
     }
-    pairs(table, &chain, ["T6", "T7"], &names, &origins);
     let what = format!("nothing else to {names}");
     table.push(&chain, RuleBuilder::inet().drop().rule("T8", &what, origins));
 }
 
 /// Packets between two links that the same wildcards match. They are within one bridge when the route
-/// to the destination leads back to where the packet came from, or when the destination is one that no
-/// router forwards.
+/// to the destination leads back to where the packet came from, or when the destination is one that is
+/// not routed: broadcast on that link, IPv6 link-local, or multicast, which crosses bridges only where a
+/// multicast router runs.
 fn same_bridge(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     if !table.has(&prefixes_of("network")) {
         return;
@@ -399,17 +413,18 @@ fn same_bridge(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let networks: Vec<_> =
         (0..topology.networks.len()).filter(|net| topology.networks[*net].name.is_prefix()).collect();
     let origins = scene.network_entries(&networks);
-    let entry = scene.intent.topology.isolation.entry;
-    for net in ["224.0.0.0/24", "255.255.255.255/32", "ff02::/16", "fe80::/10"] {
-        if let Ok(net) = net.parse() {
-            table.add_subnet("link_scope", net, entry);
-        }
+    if let Ok(link_local) = "fe80::/10".parse() {
+        table.add_subnet("link_scope", link_local, scene.intent.topology.isolation.entry);
     }
     let names = scene.network_names(&networks);
     let rules = [
         ("S1", RuleBuilder::inet().stays_on_link().accept(), "the route stays on the bridge"),
-        ("S2", RuleBuilder::inet().within(&[Field::Daddr4], "link_scope_v4").accept(), "never routed, IPv4"),
-        ("S3", RuleBuilder::inet().within(&[Field::Daddr6], "link_scope_v6").accept(), "never routed, IPv6"),
+        (
+            "S2",
+            RuleBuilder::inet().within(&[Field::DaddrTypeOnIif], "own_types").accept(),
+            "broadcast and multicast",
+        ),
+        ("S3", RuleBuilder::inet().within(&[Field::Daddr6], "link_scope_v6").accept(), "IPv6 link-local"),
         ("S4", RuleBuilder::inet().drop(), "two bridges of one name do not reach each other"),
     ];
     for (id, rule, what) in rules {

@@ -2,15 +2,16 @@
 
 use super::super::rules::{Field, RuleBuilder};
 use super::table::{TableBuilder, prefixes_of};
-use super::{Class, Scene, suffix};
+use super::{Class, Scene, exact, suffix};
 use crate::intent::{Guard, IpFamily};
 use crate::ruleset::{FieldType, SetData, Verdict};
-use crate::topology::{IfName, NamePattern};
 
 const CHAIN: &str = "input";
 
 /// `ND_ROUTER_ADVERT` and `ND_REDIRECT` (RFC 4861, 4.2 and 4.5).
 const ICMPV6_ROUTING: [u8; 2] = [134, 137];
+/// `ND_NEIGHBOR_SOLICIT` and `ND_NEIGHBOR_ADVERT` (RFC 4861, 4.3 and 4.4).
+const NEIGHBOUR_DISCOVERY: [u8; 2] = [135, 136];
 /// `ICMP_REDIRECT` (RFC 792).
 const ICMP_ROUTING: u8 = 5;
 /// `RTN_LOCAL`, `RTN_BROADCAST`, `RTN_MULTICAST` in `<linux/rtnetlink.h>`.
@@ -45,7 +46,13 @@ pub(super) fn fill(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     // becomes the port of a bond. Containers have been decided about above.
     let answers = RuleBuilder::inet().answer().accept();
     table.push(CHAIN, answers.rule("I5", "isolation: answers to this host's own connections", origin));
+    // Neighbour discovery is not tracked, so that the rule above does not know its answers: without this a
+    // renamed NIC would keep its IPv4 sessions and lose those of IPv6.
+    let discovery = RuleBuilder::inet().within(&[Field::Icmpv6Type], "neighbour_discovery").accept();
+    let origin = vec![scene.intent.topology.isolation.entry];
+    table.push(CHAIN, discovery.rule("I14", "isolation: IPv6 neighbour discovery", origin));
     home(scene, table);
+    gateways(scene, table);
     for class in &scene.classes {
         host_from_class(scene, class, table);
     }
@@ -61,9 +68,9 @@ fn fill_sets(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
         let may_arrive = (0..topology.nics.len())
             .filter(|other| *other == index || scene.intent.nic_reach[*other].nics.contains(&index));
         for other in may_arrive {
-            for link in scene.intent.links_of(other).filter_map(|link| IfName::new(link).ok()) {
+            for link in scene.intent.links_of(other).filter_map(exact) {
                 for subnet in &nic.subnets {
-                    table.add_link_subnet("home", &NamePattern::Exact(link.clone()), *subnet, nic.entry);
+                    table.add_link_subnet("home", &link, *subnet, nic.entry);
                 }
             }
         }
@@ -77,11 +84,15 @@ fn fill_sets(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
             let verdict = Some(verdict.clone());
             table.add_name("host_from_network", &network.name, SetData::Verdict, verdict, network.entry);
         }
-        for nic in class.nics {
+        for nic in &class.key.reaches {
             for subnet in &topology.nics[*nic].subnets {
                 table.add_subnet(&format!("reach_{}", class.name), *subnet, topology.nics[*nic].entry);
             }
         }
+    }
+    for kind in NEIGHBOUR_DISCOVERY {
+        let entry = topology.isolation.entry;
+        table.add_value("neighbour_discovery", &[FieldType::Icmpv6Type], &[&[kind]], entry);
     }
     if !topology.networks.is_empty() {
         let entry = topology.isolation.entry;
@@ -115,13 +126,11 @@ fn exceptions(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
 fn home(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let topology = scene.intent.topology;
     let fields = [(IpFamily::V4, Field::Daddr4), (IpFamily::V6, Field::Daddr6)];
-    let guards = [
-        (Guard::All, "guarded", ["I6", "I7"], "by no other link to this host's addresses on"),
-        (Guard::Some, "restricted", ["I8", "I9"], "by no other link to this host's addresses on"),
-    ];
-    for (guard, nets, ids, what) in guards {
+    let guards = [(Guard::All, "guarded", ["I6", "I7"]), (Guard::Some, "restricted", ["I8", "I9"])];
+    for (guard, nets, ids) in guards {
         let nics: Vec<_> = scene.nics_guarded(guard).collect();
-        let what = format!("{what} {}", scene.nic_names(nics.iter().copied()));
+        let names = scene.nic_names(nics.iter().copied());
+        let what = format!("by no other link to this host's addresses on {names}");
         let origins = scene.nic_entries(nics);
         for ((family, daddr), id) in fields.into_iter().zip(ids) {
             let nets = format!("{nets}_{}", suffix(family));
@@ -148,6 +157,26 @@ fn home(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     }
 }
 
+/// The host's address on a container network is for that network: it has been decided about above. NICs
+/// have it only where they may open connections into the network.
+fn gateways(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    let networks: Vec<_> = (0..scene.intent.topology.networks.len()).collect();
+    let what = format!("this host's addresses on {} are not for others", scene.network_names(&networks));
+    let fields = [(IpFamily::V4, Field::Daddr4, "I12"), (IpFamily::V6, Field::Daddr6, "I13")];
+    for (family, daddr, id) in fields {
+        let nets = format!("network_nets_{}", suffix(family));
+        let home = format!("network_home_{}", suffix(family));
+        if !table.has(&nets) {
+            continue;
+        }
+        let mut rule = RuleBuilder::inet().within(&[daddr], &nets);
+        if table.has(&home) {
+            rule = rule.outside(&[Field::Iif, daddr], &home);
+        }
+        table.push(CHAIN, rule.drop().rule(id, &what, scene.network_entries(&networks)));
+    }
+}
+
 /// The allowlist of what networks of a class may send to the host.
 fn host_from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBuilder) {
     let chain = host_chain(class);
@@ -159,7 +188,7 @@ fn host_from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBu
     let nic_origins = scene.nic_entries(guarded);
     table.drop_per_family(&chain, ["H1", "H2"], "guarded", daddr, &what, &nic_origins);
 
-    let closed: Vec<_> = scene.closed_to(class).collect();
+    let closed: Vec<_> = scene.intent.closed_to(class.key).collect();
     let what = format!("{names}: not this host's addresses on {}", scene.nic_names(closed.iter().copied()));
     let closed_origins = scene.nic_entries(closed);
     let set = format!("closed_{}", class.name);
@@ -178,7 +207,8 @@ fn host_from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBu
     table.push(&chain, rule.rule("H7", &what, origins.clone()));
     let rule = RuleBuilder::inet().within(&[Field::DaddrTypeOnIif], "own_types").accept();
     table.push(&chain, rule.rule("H8", &format!("the gateway address of {names}"), origins.clone()));
-    let what = format!("{names}: this host's addresses on {}", scene.nic_names(class.nics.iter().copied()));
+    let what =
+        format!("{names}: this host's addresses on {}", scene.nic_names(class.key.reaches.iter().copied()));
     for (family, (id, field)) in IpFamily::BOTH.into_iter().zip(["H9", "H10"].into_iter().zip(daddr)) {
         let set = format!("reach_{}_{}", class.name, suffix(family));
         if table.has(&set) {

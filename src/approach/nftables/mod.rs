@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 
 use self::table::TableBuilder;
 use super::{Desired, forwarding};
-use crate::intent::{Guard, Intent, IpFamily};
+use crate::intent::{ClassKey, Guard, Intent, IpFamily, Party};
 use crate::ruleset::{ChainKind, FieldType, Hook, Priority, Ruleset, SetData};
-use crate::topology::{ApproachName, EntryId, NetworkKind};
+use crate::topology::{ApproachName, EntryId, IfName, NamePattern, NetworkKind};
 
 /// What this approach cannot stop (the residuals that were measured).
 const NOT_COVERED: [&str; 6] = [
@@ -38,10 +38,10 @@ pub(super) fn desired(intent: &Intent<'_>) -> Desired {
 }
 
 /// The name of the chain that all forwarded packets enter, in either table.
-pub const CHAIN_FORWARD: &str = "forward";
+const CHAIN_FORWARD: &str = "forward";
 
 /// The tables of an intent.
-pub fn ruleset(intent: &Intent<'_>) -> Ruleset {
+fn ruleset(intent: &Intent<'_>) -> Ruleset {
     let scene = Scene::new(intent);
     let mut table = TableBuilder::inet();
     common_sets(&scene, &mut table);
@@ -65,9 +65,9 @@ const NAMED: usize = 3;
 
 /// Networks with the same reachable NICs, and what the rules call them.
 struct Class<'i> {
-    /// `service`, `service.storage` or `nothing`: the roles of the reachable NICs.
+    /// `service`, `service.storage` or `_nothing`: the roles of the reachable NICs. Unique.
     name: String,
-    nics: &'i BTreeSet<usize>,
+    key: &'i ClassKey,
     networks: &'i [usize],
 }
 
@@ -82,7 +82,7 @@ impl<'i, 't> Scene<'i, 't> {
         let classes = intent
             .classes
             .iter()
-            .map(|(nics, networks)| Class { name: class_name(intent, nics), nics, networks })
+            .map(|(key, networks)| Class { name: class_name(intent, key), key, networks })
             .collect();
         Self { intent, classes }
     }
@@ -90,15 +90,6 @@ impl<'i, 't> Scene<'i, 't> {
     /// NICs guarded like that.
     fn nics_guarded(&self, guard: Guard) -> impl Iterator<Item = usize> {
         self.intent.guards.iter().enumerate().filter(move |(_, g)| **g == guard).map(|(nic, _)| nic)
-    }
-
-    /// NICs that are closed to a class by prefix as well as by link, though not to everyone.
-    fn closed_to<'a>(&'a self, class: &'a Class<'_>) -> impl Iterator<Item = usize> + 'a {
-        (0..self.intent.guards.len()).filter(|nic| {
-            self.intent.guards[*nic] != Guard::All
-                && !class.nics.contains(nic)
-                && !class.networks.iter().any(|net| self.intent.nic_reach[*nic].networks.contains(net))
-        })
     }
 
     /// "eth1 (storage), eth2 (management)": what a comment calls NICs.
@@ -160,23 +151,31 @@ impl<'i, 't> Scene<'i, 't> {
     }
 }
 
-/// The roles of a class, as part of the name of a chain or set. Roles hold no dot.
-fn class_name(intent: &Intent<'_>, nics: &BTreeSet<usize>) -> String {
+/// The roles of a class, as part of the name of a chain or set. Roles start with a letter and hold no
+/// dot, so that no two classes share a name.
+fn class_name(intent: &Intent<'_>, key: &ClassKey) -> String {
     /// Leaves room for the longest prefix and suffix within what `nft list` shows on one line.
     const LONGEST: usize = 96;
-    let roles: BTreeSet<&str> = nics.iter().map(|nic| intent.topology.nics[*nic].role.0.as_str()).collect();
-    let name = roles.iter().copied().collect::<Vec<_>>().join(".");
+    let roles: BTreeSet<&str> =
+        key.reaches.iter().map(|nic| intent.topology.nics[*nic].role.0.as_str()).collect();
+    let mut name = roles.iter().copied().collect::<Vec<_>>().join(".");
     if name.is_empty() {
-        return "nothing".to_owned();
+        "_nothing".clone_into(&mut name);
     }
-    if name.len() <= LONGEST {
+    let reached_by: Vec<&str> =
+        key.reached_by.iter().map(|nic| intent.topology.nics[*nic].name.as_str()).collect();
+    if name.len() <= LONGEST && reached_by.is_empty() {
         return name;
     }
-    // FNV-1a: stable across builds, which std's hasher does not promise.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{}..{hash:016x}", &name[..LONGEST])
+    // Names of links hold characters that nft does not take in a name of its own.
+    let hash = fnv(&format!("{name} {}", reached_by.join(" ")));
+    format!("{}..{hash:016x}", &name[..name.len().min(LONGEST)])
+}
+
+/// FNV-1a: stable across builds, which std's hasher does not promise.
+fn fnv(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Sets that more than one chain uses.
@@ -202,7 +201,25 @@ fn common_sets(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
         }
     }
 
-    for network in &topology.networks {
+    // What one NIC may send to the network of another, if only answers.
+    for (index, nic) in topology.nics.iter().enumerate() {
+        let others = (0..topology.nics.len()).filter(|other| scene.intent.exchange(*other, index));
+        for link in others.flat_map(|other| scene.intent.links_of(other)).filter_map(exact) {
+            for subnet in &nic.subnets {
+                table.add_link_subnet("routes", &link, *subnet, nic.entry);
+            }
+        }
+    }
+
+    for (index, network) in topology.networks.iter().enumerate() {
+        for subnet in &network.subnets {
+            table.add_subnet("network_nets", *subnet, network.entry);
+            for nic in scene.intent.opens_into(index) {
+                for link in scene.intent.links_of(nic).filter_map(exact) {
+                    table.add_link_subnet("network_home", &link, *subnet, network.entry);
+                }
+            }
+        }
         if network.name.is_prefix() {
             table.add_name("network", &network.name, SetData::None, None, network.entry);
         }
@@ -225,9 +242,18 @@ fn common_sets(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
         }
     }
 
-    for allow in &topology.allows {
-        table.add_exception(allow);
+    for (allow, pair) in topology.allows.iter().zip(&scene.intent.exceptions) {
+        let from = match pair {
+            Some((Party::Nic(nic), _)) => scene.intent.links_of(*nic).filter_map(exact).collect(),
+            _ => vec![allow.from.clone()],
+        };
+        table.add_exception(allow, &from);
     }
+}
+
+/// A link of the topology as a pattern. Its names have been checked, so that there always is one.
+fn exact(link: &str) -> Option<NamePattern> {
+    IfName::new(link).ok().map(NamePattern::Exact)
 }
 
 /// The suffix of a set that holds addresses of a family.

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use super::super::rules::{Field, RuleBuilder};
 use super::Scene;
 use super::table::{TableBuilder, prefixes_of};
-use crate::ruleset::{ChainKind, Hook, Priority, SetData};
+use crate::intent::Party;
+use crate::ruleset::{ChainKind, FieldType, Hook, Priority, SetData, padded_name};
 use crate::topology::NicNat;
 
 const CHAIN: &str = "postrouting";
@@ -16,39 +17,32 @@ const CHAIN: &str = "postrouting";
 /// the same priority that would be whoever registered last.
 const PRIORITY: i32 = Priority::SRCNAT - 5;
 
-/// The two sets need not be pairs: what may not pass was dropped in the forward hook, so that a packet
-/// from the first set that leaves by the second is one that may.
+/// For networks the two sets need not be pairs: what may not pass was dropped in the forward hook, and no
+/// network leaves by its own link among `masquerade_to`. For NICs they are pairs.
 pub(super) fn fill(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let intent = scene.intent;
     let topology = intent.topology;
     let mut to = BTreeSet::new();
     if topology.isolation.masquerade {
-        to.extend(intent.classes.keys().flatten().copied());
-        for allow in &topology.allows {
-            if topology.networks.iter().any(|net| net.name == allow.from) {
-                to.extend(topology.nics.iter().position(|nic| nic.name.as_str() == allow.to_name.stem()));
-            }
-        }
+        to.extend(intent.classes.keys().flat_map(|key| &key.reaches).copied());
+        to.extend(intent.exceptions.iter().filter_map(|pair| match pair {
+            Some((Party::Network(_), Party::Nic(nic))) => Some(*nic),
+            _ => None,
+        }));
         for network in topology.networks.iter().filter(|_| !to.is_empty()) {
             table.add_name("masquerade_from", &network.name, SetData::None, None, network.entry);
         }
     }
     for (index, nic) in topology.nics.iter().enumerate() {
-        let reached = intent.nic_reach[index].nics.iter().copied();
-        match &nic.nat {
-            NicNat::None => {}
-            NicNat::Masquerade => {
-                for link in intent.links_of(index) {
-                    table.add_link("masquerade_from", link, nic.entry);
+        let out = intent.nic_reach[index].nics.iter().flat_map(|other| intent.links_of(*other));
+        for (from, out) in out.flat_map(|out| intent.links_of(index).map(move |from| (from, out))) {
+            match &nic.nat {
+                NicNat::None => {}
+                NicNat::Masquerade => {
+                    let (from, out) = (padded_name(from), padded_name(out));
+                    table.add_value("masquerade_pairs", &[FieldType::IfName; 2], &[&from, &out], nic.entry);
                 }
-                to.extend(reached);
-            }
-            NicNat::Snat(addresses) => {
-                for (from, out) in reached.flat_map(|other| {
-                    intent
-                        .links_of(index)
-                        .flat_map(move |from| intent.links_of(other).map(move |out| (from, out)))
-                }) {
+                NicNat::Snat(addresses) => {
                     for address in addresses {
                         let set = if address.is_ipv6() { "snat_v6" } else { "snat_v4" };
                         table.add_pair_address(set, [from, out], IpNet::from(*address), nic.entry);
@@ -74,6 +68,13 @@ pub(super) fn fill(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
                 .masquerade();
             rules.push(rule.rule(id, &format!("with this host's address out of {names}"), origin.clone()));
         }
+    }
+    if table.has("masquerade_pairs") {
+        let nics: Vec<usize> =
+            (0..topology.nics.len()).filter(|nic| topology.nics[*nic].nat == NicNat::Masquerade).collect();
+        let what = format!("with this host's address, from {}", scene.nic_names(nics.iter().copied()));
+        let rule = RuleBuilder::inet().within(&[Field::Iif, Field::Oif], "masquerade_pairs").masquerade();
+        rules.push(rule.rule("M5", &what, scene.nic_entries(nics)));
     }
     let snat: Vec<usize> =
         (0..topology.nics.len()).filter(|nic| matches!(topology.nics[*nic].nat, NicNat::Snat(_))).collect();

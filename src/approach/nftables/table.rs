@@ -168,7 +168,7 @@ impl TableBuilder {
     }
 
     /// An exception: who sends what to whom, and by which link it has to leave.
-    pub(super) fn add_exception(&mut self, allow: &Allow) {
+    pub(super) fn add_exception(&mut self, allow: &Allow, from: &[NamePattern]) {
         let (family, address) = address_type(&allow.to);
         let set = format!("allow_{}", suffix(family));
         let key = [FieldType::IfName, address, address, FieldType::InetProto, FieldType::InetService];
@@ -178,10 +178,11 @@ impl TableBuilder {
         };
         let every_port = [PortRange { first: 0, last: u16::MAX }];
         let ports = if allow.ports.is_empty() { &every_port[..] } else { &allow.ports };
-        for source in &allow.from_subnets {
+        let senders = from.iter().flat_map(|link| allow.from_subnets.iter().map(move |net| (link, net)));
+        for (link, source) in senders {
             for port in ports {
                 let fields = [
-                    Interval::name(&allow.from),
+                    Interval::name(link),
                     Interval::subnet(source),
                     Interval::subnet(&allow.to),
                     protocol.clone(),
