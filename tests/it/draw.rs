@@ -25,7 +25,7 @@ const NETWORKS: [&str; 10] = [
     "vxlan42",
     "vx-*",
 ];
-const NICS: [&str; 4] = ["eth0", "eth1.100", "wan+1", "enp0s31f6"];
+const NICS: [&str; 4] = ["eth0", "eth1.100", "wan-1", "enp0s31f6"];
 const ROLES: [&str; 6] = ["service", "storage", "management", "nothing", "lan", "Guests_2"];
 const PORTS: [&str; 5] = ["[2049]", "[111, 2049, \"20000-20100\"]", "[1]", "[\"1-65535\"]", "[65535, 53]"];
 

@@ -74,9 +74,6 @@ fn fill_sets(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
                 }
             }
         }
-        for subnet in &nic.subnets {
-            table.add_subnet("nic_nets", *subnet, nic.entry);
-        }
     }
     for class in &scene.classes {
         let verdict = Verdict::Goto(host_chain(class).into());
@@ -144,7 +141,7 @@ fn home(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     for ((family, daddr), id) in fields.into_iter().zip(["I10", "I11"]) {
         let nets = format!("nic_nets_{}", suffix(family));
         let home = format!("home_{}", suffix(family));
-        if topology.nics.len() > 1 && table.has(&nets) && table.has(&home) {
+        if table.has(&nets) && table.has(&home) {
             let rule = RuleBuilder::inet()
                 .within(&[Field::Iif], "nic_links")
                 .within(&[daddr], &nets)

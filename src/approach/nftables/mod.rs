@@ -202,7 +202,11 @@ fn common_sets(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     }
 
     // What one NIC may send to the network of another, if only answers.
-    for (index, nic) in topology.nics.iter().enumerate() {
+    let several = topology.nics.len() > 1;
+    for (index, nic) in topology.nics.iter().enumerate().filter(|_| several) {
+        for subnet in &nic.subnets {
+            table.add_subnet("nic_nets", *subnet, nic.entry);
+        }
         let others = (0..topology.nics.len()).filter(|other| scene.intent.exchange(*other, index));
         for link in others.flat_map(|other| scene.intent.links_of(other)).filter_map(exact) {
             for subnet in &nic.subnets {

@@ -51,7 +51,7 @@ fn names() {
     check("bridge name=a**", &["has a `*`"]);
     check("bridge name=l*", &["loopback"]);
     check("bridge name=lo*", &["reserved"]);
-    check("bridge name=veth.1@2+_-", &[]);
+    check("bridge name=veth.1@2_-", &[]);
     check("nic name=e* role=service", &["must be one interface"]);
     check("bridge name=e0; nic name=e0 role=service", &["used twice"]);
     check("bridge name=b*; bridge name=b*", &["used twice"]);

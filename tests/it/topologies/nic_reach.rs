@@ -52,7 +52,7 @@ fn management_opens_connections_to_the_one_bridge() {
             closed("R2|N1|N2", between(&lab, &[("web", "management")])),
             closed("N1|N2|N8", between(&lab, &[("app", "management")])),
             closed("T1|T2|T8", between(&lab, &[("management", "app")])),
-            closed("F14", between(&lab, &[("management", "service"), ("service", "management")])),
+            closed("F14|F21|F22", between(&lab, &[("management", "service"), ("service", "management")])),
             closed(
                 "H3|H4|H11",
                 Family::BOTH.into_iter().flat_map(|family| {

@@ -53,7 +53,7 @@ fn storage_is_open_to_one_bridge_alone() {
         let own = |family| of(family, "192.168.57.10", "fd57::10");
         let mut shut = vec![
             closed("T8", between(&lab, &[("storage", "backup"), ("service", "backup")])),
-            closed("F14", between(&lab, &[("service", "storage"), ("storage", "service")])),
+            closed("F14|F21|F22", between(&lab, &[("service", "storage"), ("storage", "service")])),
             closed("F15", between(&lab, &[("unknown", "storage")])),
             closed("F16", between(&lab, &[("storage", "unknown")])),
             closed("N8", between(&lab, &[("web", "backup"), ("backup", "web"), ("web", "unknown")])),
@@ -65,6 +65,14 @@ fn storage_is_open_to_one_bridge_alone() {
         shut.extend(closed_by_family(["I8", "I9"], |family| {
             let mut probes = each_to(&lab, "service", "host", own(family));
             probes.extend(each_to(&lab, "unknown", "host", own(family)));
+            probes
+        }));
+        // The gateway of the containers is theirs.
+        let gateway = |family| of(family, "172.17.0.1", "fd17::1");
+        shut.extend(closed_by_family(["I12", "I13"], |family| {
+            let mut probes = each_to(&lab, "unknown", "host", gateway(family));
+            probes.extend(each_to(&lab, "service", "host", gateway(family)));
+            probes.extend(each_to(&lab, "storage", "host", gateway(family)));
             probes
         }));
         // A network behind storage that the file does not list: by link.
@@ -101,12 +109,13 @@ fn storage_is_open_to_one_bridge_alone() {
             ("host", "storage"),
             ("host", "backup"),
             ("unknown", "service"),
-            ("unknown", "host"),
         ];
         let mut open = cases(between(&lab, &open));
         for family in Family::BOTH {
             open.extend(cases(each_to(&lab, "storage", "host", own(family))));
             open.extend(cases(each_to(&lab, "backup", "host", own(family))));
+            open.extend(cases(each_to(&lab, "unknown", "host", of(family, "172.40.0.1", "fd40::1"))));
+            open.extend(cases(each_to(&lab, "web", "host", gateway(family))));
         }
         check_none(&shut);
         check("without isoplan", &open, is_answered);
