@@ -556,20 +556,7 @@ const RESET_TO: &str = "1";
 
 fn sysctls(diff: &mut Diff, desired: &Desired, live: &LiveState) {
     let wanted: BTreeSet<&SysctlKey> = desired.sysctls.iter().map(|sysctl| &sysctl.key).collect();
-    // What isoplan wrote and nobody wants any more goes back first, last written first.
-    for journaled in live.journal.iter().rev().filter(|entry| !wanted.contains(&entry.key)) {
-        match live.sysctls.get(&journaled.key) {
-            Some(now) if *now == journaled.written && *now != journaled.original => {}
-            _ => continue,
-        }
-        let why = "isoplan set it, and the topology does not ask for it any more".to_owned();
-        let write = SysctlWrite {
-            key: journaled.key.clone(),
-            old: journaled.written.clone(),
-            new: journaled.original.clone(),
-        };
-        push_sysctl(diff, write, Vec::new(), why);
-    }
+    restored(diff, live, &wanted);
     // Switching forwarding on writes every per-interface key.
     let mut resets = false;
     for sysctl in &desired.sysctls {
@@ -589,6 +576,35 @@ fn sysctls(diff: &mut Diff, desired: &Desired, live: &LiveState) {
         resets |= is_switch;
         let write = SysctlWrite { key: sysctl.key.clone(), old: now.to_owned(), new: sysctl.value.clone() };
         push_sysctl(diff, write, vec![sysctl.origin], sysctl.why.clone());
+    }
+}
+
+/// What isoplan wrote and nobody wants any more goes back to what it was, where it still is what isoplan
+/// wrote. Switches first, because they reset the keys of every interface.
+fn restored(diff: &mut Diff, live: &LiveState, wanted: &BTreeSet<&SysctlKey>) {
+    let why = "isoplan set it, and nothing asks for it any more";
+    let mine = |entry: &&Journaled| {
+        !wanted.contains(&entry.key) && live.sysctls.get(&entry.key) == Some(&entry.written)
+    };
+    let (interfaces, switches): (Vec<_>, Vec<_>) =
+        live.journal.iter().filter(mine).partition(|entry| entry.key.switch().is_some());
+    for entry in switches.iter().filter(|entry| entry.written != entry.original) {
+        let (old, new) = (entry.written.clone(), entry.original.clone());
+        push_sysctl(diff, SysctlWrite { key: entry.key.clone(), old, new }, Vec::new(), why.to_owned());
+    }
+    for entry in interfaces {
+        let is_switch = |other: &&Journaled| Some(other.key.0.as_str()) == entry.key.switch();
+        let goes_back = switches.iter().copied().find(is_switch);
+        let (now, target) = match goes_back {
+            Some(switch) => (switch.original.as_str(), entry.original.as_str()),
+            // Forwarding stays on by isoplan's doing: then this interface has it on as well.
+            None if live.journal.iter().any(|other| is_switch(&other)) => (entry.written.as_str(), RESET_TO),
+            None => (entry.written.as_str(), entry.original.as_str()),
+        };
+        if now != target {
+            let (old, new) = (now.to_owned(), target.to_owned());
+            push_sysctl(diff, SysctlWrite { key: entry.key.clone(), old, new }, Vec::new(), why.to_owned());
+        }
     }
 }
 

@@ -90,6 +90,19 @@ pub fn sysctl(key: &SysctlKey) -> Result<Option<String>, Error> {
     }
 }
 
+/// Interfaces whose `forwarding` is not that of the switch, with their values: writing the switch would
+/// lose them. Those that vanish meanwhile, or cannot be read, are left out.
+pub fn deviating(switch: &str, value: &str) -> Vec<(SysctlKey, String)> {
+    let directory = SysctlKey::interfaces(switch);
+    let links = fs::read_dir(PathBuf::from("/proc/sys").join(directory)).into_iter().flatten().flatten();
+    links
+        .filter_map(|link| Some(SysctlKey(format!("{directory}/{}/forwarding", link.file_name().to_str()?))))
+        .filter(|key| key.switch().is_some())
+        .filter_map(|key| sysctl(&key).ok().flatten().map(|now| (key, now)))
+        .filter(|(_, now)| now != value)
+        .collect()
+}
+
 /// The names of all links. `/proc/net` would show the main thread's namespace (proc(5)).
 fn links() -> io::Result<BTreeSet<String>> {
     let text = fs::read_to_string("/proc/thread-self/net/dev")?;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::state_dir::{Error, StateDir};
 use crate::approach::SysctlKey;
 use crate::diff::{Journaled, LiveState, SysctlWrite};
+use crate::topology::IF_NAME_MAX;
 
 /// The version of the file.
 const VERSION: u32 = 1;
@@ -105,8 +106,18 @@ fn is_sysctl_of_ours(key: &str) -> bool {
     if key == SysctlKey::IP_FORWARD || key == SysctlKey::IPV6_FORWARD {
         return true;
     }
-    let link = key.strip_prefix("net/ipv4/conf/").and_then(|rest| rest.strip_suffix("/forwarding"));
-    link.is_some_and(|link| crate::topology::IfName::new(link).is_ok())
+    let key = SysctlKey(key.to_owned());
+    let Some(switch) = key.switch() else { return false };
+    let link =
+        key.0.strip_prefix(SysctlKey::interfaces(switch)).and_then(|rest| rest.strip_suffix("/forwarding"));
+    // The kernel's own interfaces have names that a topology's may not have.
+    link.map(|link| link.trim_start_matches('/'))
+        .is_some_and(|link| matches!(link, "lo" | "default") || is_link_name(link))
+}
+
+/// Whether a text is one component of a path and no longer than a name of a link may be.
+fn is_link_name(link: &str) -> bool {
+    (1..=IF_NAME_MAX).contains(&link.len()) && !link.contains(['/', '\0']) && !matches!(link, "." | "..")
 }
 
 /// The entries whose sysctl still has the value that isoplan wrote. What somebody else has changed since
@@ -117,20 +128,49 @@ pub fn still_mine(live: &LiveState) -> Vec<Journaled> {
 }
 
 /// The journal once these writes have happened. A key that was there keeps its original value.
-pub fn with(journal: &[Journaled], writes: &[SysctlWrite]) -> Vec<Journaled> {
-    let mut journal = journal.to_vec();
-    for write in writes {
-        match journal.iter_mut().find(|entry| entry.key == write.key) {
-            Some(entry) => entry.written.clone_from(&write.new),
-            None => journal.push(Journaled {
-                key: write.key.clone(),
-                original: write.old.clone(),
-                written: write.new.clone(),
-            }),
+/// `deviating`: interfaces whose own value is lost when a switch is written.
+pub fn with(
+    mine: &[Journaled],
+    writes: &[SysctlWrite],
+    live: &LiveState,
+    deviating: &[(SysctlKey, String)],
+) -> Vec<Journaled> {
+    let mut journal = mine.to_vec();
+    let mut enter = |key: &SysctlKey, original: &str, written: &str| match journal
+        .iter_mut()
+        .find(|entry| entry.key == *key)
+    {
+        Some(entry) => written.clone_into(&mut entry.written),
+        None => journal.push(Journaled {
+            key: key.clone(),
+            original: original.to_owned(),
+            written: written.to_owned(),
+        }),
+    };
+    for (key, value) in deviating {
+        let after = writes.iter().find(|write| Some(write.key.0.as_str()) == key.switch());
+        if let Some(after) = after {
+            enter(key, value, &after.new);
         }
     }
-    // What is back at its original value is not isoplan's any more.
-    journal.retain(|entry| entry.original != entry.written);
+    for write in writes {
+        // Where isoplan has switched forwarding before, an interface that was not noted then had the value
+        // of the switch.
+        let switch = mine.iter().find(|entry| Some(entry.key.0.as_str()) == write.key.switch());
+        let original = switch.map(|switch| &switch.original).or_else(|| live.sysctls.get(&write.key));
+        enter(&write.key, original.unwrap_or(&write.old), &write.new);
+    }
+    // What is back at its original value is not isoplan's any more; but while a switch is, what it resets
+    // has to be known.
+    let switched: Vec<String> = journal
+        .iter()
+        .filter(|entry| entry.key.switch().is_none() && entry.original != entry.written)
+        .map(|entry| entry.key.0.clone())
+        .collect();
+    journal.retain(|entry| {
+        entry.original != entry.written
+            || entry.key.switch().is_some_and(|switch| switched.iter().any(|key| key == switch))
+    });
     journal
 }
 

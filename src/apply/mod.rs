@@ -263,7 +263,8 @@ fn refused(ops: &[Op], source: CommitError) -> Error {
 /// Writes the sysctls in order. On a refusal, those already written are put back in reverse.
 fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState) -> Result<(), Error> {
     let mine = journal::still_mine(before);
-    let after = journal::with(&mine, &planned.sysctls);
+    let deviating = deviating(planned);
+    let after = journal::with(&mine, &planned.sysctls, before, &deviating);
     // Before the first write: if this process dies now, the values that were there are known.
     let meanwhile = journal::both(&mine, &after);
     if meanwhile != before.journal {
@@ -273,7 +274,13 @@ fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState) -> Result
         if let Err(source) = fs::write(live::sysctl_path(&write.key), format!("{}\n", write.new)) {
             let error = Error::Sysctl { key: write.key.clone(), source };
             let written = &planned.sysctls[..index];
-            return match undo_sysctls(state, written, before) {
+            let undone = undo_sysctls(state, written, before).and_then(|()| {
+                let own = deviating
+                    .iter()
+                    .map(|(key, value)| fs::write(live::sysctl_path(key), format!("{value}\n")));
+                own.collect::<io::Result<()>>().map_err(Into::into)
+            });
+            return match undone {
                 Ok(()) => Err(error),
                 Err(undo) => Err(half_done(&error, undo)),
             };
@@ -285,6 +292,12 @@ fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState) -> Result
         let _ = journal::write(state, &after);
     }
     Ok(())
+}
+
+/// Interfaces whose own `forwarding` is lost when the switches of a plan are written on.
+fn deviating(planned: &Diff) -> Vec<(SysctlKey, String)> {
+    let switches = planned.sysctls.iter().filter(|write| write.key.switch().is_none() && write.new != "0");
+    switches.flat_map(|write| live::deviating(&write.key.0, &write.old)).collect()
 }
 
 fn undo_sysctls(

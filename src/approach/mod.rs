@@ -20,6 +20,19 @@ impl SysctlKey {
     pub const IP_FORWARD: &'static str = "net/ipv4/ip_forward";
     /// Whether the host forwards IPv6. Every write resets the per-interface values.
     pub const IPV6_FORWARD: &'static str = "net/ipv6/conf/all/forwarding";
+
+    /// For the `forwarding` of one interface, or of those to come (`default`): the switch that resets it.
+    pub fn switch(&self) -> Option<&'static str> {
+        [Self::IP_FORWARD, Self::IPV6_FORWARD].into_iter().find(|switch| {
+            let rest = self.0.strip_prefix(Self::interfaces(switch)).and_then(|rest| rest.strip_prefix('/'));
+            rest.and_then(|rest| rest.strip_suffix("/forwarding")).is_some_and(|link| link != "all")
+        })
+    }
+
+    /// The directory with the keys that a switch resets.
+    pub fn interfaces(switch: &str) -> &'static str {
+        if switch == Self::IP_FORWARD { "net/ipv4/conf" } else { "net/ipv6/conf" }
+    }
 }
 
 impl std::fmt::Display for SysctlKey {
