@@ -230,6 +230,57 @@ fn remove_leaves_nothing_and_restores() {
     });
 }
 
+/// Every `forwarding` there is, by interface and family.
+fn every_forwarding(host: &Node) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for family in ["ipv4", "ipv6"] {
+        let links = host
+            .enter(|| std::fs::read_dir(format!("/proc/sys/net/{family}/conf")))
+            .expect("list interfaces");
+        for link in links {
+            let name = link.expect("list interfaces").file_name().into_string().expect("a name of ASCII");
+            let key = format!("net/{family}/conf/{name}/forwarding");
+            let value = host.read_sysctl(&key).expect("read a sysctl");
+            all.push((key, value));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Writing ip_forward writes the key of every interface. An interface that forwarded while the host as a whole
+/// did not would come out of apply and remove with its forwarding lost.
+#[test]
+fn interfaces_get_their_own_forwarding_back() {
+    in_namespace(|| {
+        let (host, isoplan) = start();
+        host.ip("link add eth1 type veth peer name eth1-peer\nlink add own0 type veth peer name own0-peer\n")
+            .expect("add links");
+        for key in ["ipv4/conf/own0", "ipv6/conf/own0", "ipv4/conf/default"] {
+            host.sysctl(&format!("net/{key}/forwarding"), "1").expect("write a sysctl");
+        }
+        let before = every_forwarding(&host);
+        let topology =
+            std::fs::read_to_string(isoplan.directory().join("topology.toml")).expect("read the topology");
+        let (entries, _) = topology.split_once("[isolation]").expect("a topology with that table");
+        let sysctls = format!("{entries}[isolation]\napproach = \"sysctl\"\n");
+        isoplan.write("sysctls.toml", &sysctls).expect("write a topology");
+        for order in [
+            &["topology.toml"][..],
+            &["sysctls.toml"],
+            &["topology.toml", "sysctls.toml"],
+            &["sysctls.toml", "topology.toml"],
+        ] {
+            for file in order {
+                isoplan.run(&["apply", file, "--yes"]).ok();
+            }
+            assert_ne!(every_forwarding(&host), before, "{order:?}");
+            isoplan.run(&["remove", "--yes"]).ok();
+            assert_eq!(every_forwarding(&host), before, "{order:?}");
+        }
+    });
+}
+
 #[test]
 fn another_writer_does_not_get_in_between() {
     in_namespace(|| {
