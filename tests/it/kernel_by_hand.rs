@@ -254,7 +254,7 @@ fn every_forwarding(host: &Node) -> Vec<(String, String)> {
 fn interfaces_get_their_own_forwarding_back() {
     in_namespace(|| {
         let (host, isoplan) = start();
-        host.ip("link add eth1 type veth peer name eth1-peer\nlink add own0 type veth peer name own0-peer\n")
+        host.ip("link add eth1 type veth peer name eth2\nlink add own0 type veth peer name own0-peer\n")
             .expect("add links");
         for key in ["ipv4/conf/own0", "ipv6/conf/own0", "ipv4/conf/default"] {
             host.sysctl(&format!("net/{key}/forwarding"), "1").expect("write a sysctl");
