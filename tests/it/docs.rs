@@ -324,39 +324,3 @@ fn every_json_field_is_described() {
         check_json("isoplan remove --json", "remove", &[remove], &[of_plan]);
     });
 }
-
-/// docs/architecture.md: what the core does not do.
-#[test]
-fn the_core_does_no_io() {
-    const CORE: [&str; 7] = ["topology", "intent.rs", "ruleset", "approach", "diff.rs", "plan.rs", "render"];
-    const ABSENT: [&str; 11] = [
-        "std::fs",
-        "std::env::",
-        "std::process",
-        "std::time",
-        "HashMap",
-        "HashSet",
-        "println!",
-        "crate::netlink",
-        "crate::live",
-        "crate::apply",
-        "crate::cli",
-    ];
-    let mut left: Vec<PathBuf> = CORE.iter().map(|name| root().join("src").join(name)).collect();
-    let mut seen = 0;
-    while let Some(path) = left.pop() {
-        if path.is_dir() {
-            left.extend(listed(&path).into_iter().filter(|path| !path.ends_with("tests")));
-            continue;
-        }
-        if path.ends_with("tests.rs") {
-            continue;
-        }
-        seen += 1;
-        let text = fs::read_to_string(&path).expect("read a source file");
-        for absent in ABSENT {
-            assert!(!text.contains(absent), "{} has {absent}", path.display());
-        }
-    }
-    assert!(seen > 30, "only {seen} files were found");
-}

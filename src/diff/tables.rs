@@ -1,0 +1,253 @@
+//! Tables with their sets, elements and chains.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Action, Diff, Kind, change, count, rules};
+use crate::render;
+use crate::ruleset::{Chain, ElementData, ElementKey, Family, Op, Set, Table};
+
+/// A table that may be on either side.
+pub(super) fn compare(diff: &mut Diff, desired: Option<&Table>, live: Option<&Table>) {
+    match (desired, live) {
+        (None, None) => {}
+        (Some(desired), None) => {
+            let family = desired.family;
+            diff.changes.push(change(Action::Create, Kind::Table, family, ""));
+            let nothing = Table::new(family);
+            table_contents(diff, desired, &nothing, &mut Steps::default());
+            diff.ops.extend(creation(desired));
+        }
+        (None, Some(live)) => {
+            let family = live.family;
+            let mut gone = change(Action::Delete, Kind::Table, family, "");
+            gone.old = Some(format!("{} objects", count(live) - 1));
+            gone.why = "nothing asks for it any more".to_owned();
+            diff.changes.push(gone);
+            diff.ops.push(Op::DeleteTable { family });
+        }
+        (Some(desired), Some(live)) => {
+            let mut steps = Steps::default();
+            let why = why_created_anew(desired, live);
+            if let Some(why) = &why {
+                let mut anew = change(Action::Change, Kind::Table, desired.family, "");
+                anew.why.clone_from(why);
+                diff.changes.push(anew);
+            }
+            table_contents(diff, desired, live, &mut steps);
+            if why.is_some() {
+                diff.ops.push(Op::DeleteTable { family: desired.family });
+                diff.ops.extend(creation(desired));
+            } else {
+                diff.ops.extend(steps.in_order());
+            }
+        }
+    }
+}
+
+/// Why a table cannot be changed in place; within one transaction no packet sees it missing.
+fn why_created_anew(desired: &Table, live: &Table) -> Option<String> {
+    if live.flags != desired.flags {
+        return Some("created anew: its flags differ (dormant, or owned by another program)".to_owned());
+    }
+    if let Some(unknown) = live.unknown.first() {
+        return Some(format!("created anew: it holds {unknown}, which isoplan does not know"));
+    }
+    for (name, set) in &live.sets {
+        match desired.sets.get(name) {
+            Some(wanted) if !same_definition(wanted, set) => {
+                return Some(format!("created anew: set {name} is of another type"));
+            }
+            _ => {}
+        }
+    }
+    for (name, chain) in &live.chains {
+        let Some(wanted) = desired.chains.get(name) else { continue };
+        let hook = |chain: &Chain| {
+            chain.base.as_ref().map(|base| (base.kind.clone(), base.hook, base.priority, base.device.clone()))
+        };
+        if hook(wanted) != hook(chain) {
+            return Some(format!("created anew: chain {name} is on another hook"));
+        }
+    }
+    None
+}
+
+fn same_definition(a: &Set, b: &Set) -> bool {
+    a.key == b.key && a.data == b.data && a.interval == b.interval && a.foreign_flags == b.foreign_flags
+}
+
+/// Whether nft made a set for a rule (`NFT_SET_ANONYMOUS`): it lives and dies with that.
+const fn is_anonymous(set: &Set) -> bool {
+    set.foreign_flags & 1 != 0
+}
+
+/// The steps of one table, sorted so that whatever a step refers to is there.
+#[derive(Default)]
+pub(super) struct Steps {
+    add_sets: Vec<Op>,
+    add_chains: Vec<Op>,
+    pub(super) add_rules: Vec<Op>,
+    pub(super) replace_rules: Vec<Op>,
+    pub(super) delete_rules: Vec<Op>,
+    delete_elements: Vec<Op>,
+    add_elements: Vec<Op>,
+    delete_sets: Vec<Op>,
+    delete_chains: Vec<Op>,
+}
+
+impl Steps {
+    /// New rules first: their place is given by handles that later steps may take away. Chains last: the
+    /// verdicts of a map that goes away refer to them until it is gone.
+    fn in_order(self) -> impl Iterator<Item = Op> {
+        [
+            self.add_sets,
+            self.add_chains,
+            self.add_rules,
+            self.replace_rules,
+            self.delete_rules,
+            self.delete_elements,
+            self.add_elements,
+            self.delete_sets,
+            self.delete_chains,
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// Everything for a table that is not there.
+fn creation(table: &Table) -> Vec<Op> {
+    let family = table.family;
+    let mut ops = vec![Op::AddTable { family }];
+    ops.extend(table.sets.values().map(|set| Op::AddSet { family, set: definition(set) }));
+    ops.extend(table.chains.values().map(|chain| add_chain(family, chain)));
+    for set in table.sets.values().filter(|set| !set.elements.is_empty()) {
+        let elements = set.elements.iter().map(|(key, data)| (key.clone(), data.clone())).collect();
+        ops.push(Op::AddElements { family, set: definition(set), elements });
+    }
+    for chain in table.chains.values() {
+        ops.extend(chain.rules.iter().map(|rule| Op::AddRule {
+            family,
+            chain: Arc::clone(&chain.name),
+            rule: rule.clone(),
+            before: None,
+        }));
+    }
+    ops
+}
+
+fn definition(set: &Set) -> Set {
+    Set { elements: BTreeMap::new(), key: set.key.clone(), name: Arc::clone(&set.name), ..*set }
+}
+
+fn add_chain(family: Family, chain: &Chain) -> Op {
+    Op::AddChain { family, chain: Arc::clone(&chain.name), base: chain.base.clone() }
+}
+
+fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, steps: &mut Steps) {
+    let family = desired.family;
+    let names: BTreeSet<_> = desired.sets.keys().chain(live.sets.keys()).collect();
+    for name in names {
+        match (desired.sets.get(name), live.sets.get(name)) {
+            (Some(set), None) => {
+                let mut new = change(Action::Create, Kind::Set, family, name);
+                new.new = Some(render::nft::set_type(set));
+                diff.changes.push(new);
+                steps.add_sets.push(Op::AddSet { family, set: definition(set) });
+                elements(diff, family, set, &BTreeMap::new(), steps);
+            }
+            (None, Some(set)) if !is_anonymous(set) => {
+                let mut gone = change(Action::Delete, Kind::Set, family, name);
+                gone.old = Some(format!("{}, {} elements", render::nft::set_type(set), set.elements.len()));
+                diff.changes.push(gone);
+                steps.delete_sets.push(Op::DeleteSet { family, set: Arc::clone(name) });
+            }
+            (Some(set), Some(old)) => {
+                if same_definition(set, old) {
+                    elements(diff, family, set, &old.elements, steps);
+                } else {
+                    let mut other = change(Action::Change, Kind::Set, family, name);
+                    other.old = Some(render::nft::set_type(old));
+                    other.new = Some(render::nft::set_type(set));
+                    diff.changes.push(other);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    let names: BTreeSet<_> = desired.chains.keys().chain(live.chains.keys()).collect();
+    for name in names {
+        match (desired.chains.get(name), live.chains.get(name)) {
+            (Some(chain), None) => {
+                let mut new = change(Action::Create, Kind::Chain, family, name);
+                new.new = chain.base.as_ref().map(|base| render::nft::base_chain(family, base));
+                diff.changes.push(new);
+                steps.add_chains.push(add_chain(family, chain));
+                rules::compare(diff, family, chain, &[], steps);
+            }
+            (None, Some(chain)) => {
+                let mut gone = change(Action::Delete, Kind::Chain, family, name);
+                gone.old = Some(format!("{} rules", chain.rules.len()));
+                diff.changes.push(gone);
+                steps
+                    .delete_rules
+                    .extend(chain.rules.iter().filter_map(|rule| rules::deletion(family, name, rule)));
+                steps.delete_chains.push(Op::DeleteChain { family, chain: Arc::clone(name) });
+            }
+            (Some(chain), Some(old)) => {
+                if chain.base != old.base {
+                    let mut other = change(Action::Change, Kind::Chain, family, name);
+                    let text =
+                        |chain: &Chain| chain.base.as_ref().map(|base| render::nft::base_chain(family, base));
+                    (other.old, other.new) = (text(old), text(chain));
+                    diff.changes.push(other);
+                    steps.add_chains.push(add_chain(family, chain));
+                }
+                rules::compare(diff, family, chain, &old.rules, steps);
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+fn elements(
+    diff: &mut Diff,
+    family: Family,
+    set: &Set,
+    live: &BTreeMap<ElementKey, ElementData>,
+    steps: &mut Steps,
+) {
+    let mut added = Vec::new();
+    let mut deleted = Vec::new();
+    for (key, data) in &set.elements {
+        let old = live.get(key);
+        if old == Some(data) {
+            continue;
+        }
+        let action = if old.is_some() { Action::Change } else { Action::Create };
+        let mut other = change(action, Kind::Element, family, "");
+        other.name = Arc::clone(&set.name);
+        other.new = Some(render::element(set, key, data));
+        other.old = old.map(|old| render::element(set, key, old));
+        other.origins.extend(data.origin.0);
+        diff.changes.push(other);
+        deleted.extend(old.map(|old| (key.clone(), old.clone())));
+        added.push((key.clone(), data.clone()));
+    }
+    for (key, data) in live.iter().filter(|(key, _)| !set.elements.contains_key(*key)) {
+        let mut gone = change(Action::Delete, Kind::Element, family, "");
+        gone.name = Arc::clone(&set.name);
+        gone.old = Some(render::element(set, key, data));
+        gone.why = "not in the topology".to_owned();
+        diff.changes.push(gone);
+        deleted.push((key.clone(), data.clone()));
+    }
+    if !deleted.is_empty() {
+        let set = definition(set);
+        steps.delete_elements.push(Op::DeleteElements { family, set, elements: deleted });
+    }
+    if !added.is_empty() {
+        steps.add_elements.push(Op::AddElements { family, set: definition(set), elements: added });
+    }
+}
