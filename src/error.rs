@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::render::wrap::push_wrapped;
+
 /// How isoplan ends. The numbers are stable; scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -73,15 +75,30 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// As the user reads it, in lines of so many columns where words allow.
+    pub fn text(&self, width: usize) -> String {
+        let mut text = format!("error: {}", self.message);
+        for cause in &self.causes {
+            text.push_str("\n  caused by: ");
+            text.push_str(cause);
+        }
+        text.push('\n');
+        if let Some(hint) = &self.hint {
+            text.push('\n');
+            for (index, line) in hint.lines().enumerate() {
+                let line = if index == 0 { format!("hint: {line}") } else { line.to_owned() };
+                // A line that is indented is a command to be copied.
+                let width = if line.starts_with(' ') { usize::MAX } else { width };
+                push_wrapped(&mut text, &line, width, 2);
+            }
+        }
+        text
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
-        for cause in &self.causes {
-            write!(f, "\n  caused by: {cause}")?;
-        }
-        if let Some(hint) = &self.hint {
-            write!(f, "\n\n  hint: {hint}")?;
-        }
-        Ok(())
+        f.write_str(self.text(usize::MAX).trim_end())
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::approach::{Desired, SysctlKey, desired};
 use crate::diff::{Action, Diff, LiveState, diff};
 use crate::intent::{Guard, Intent, IpFamily, Party};
-use crate::topology::{EntryId, NetworkKind, Topology};
+use crate::topology::{ApproachName, EntryId, NetworkKind, Topology};
 
 /// The changes for one topology on one host.
 #[derive(Debug, Clone)]
@@ -204,9 +204,11 @@ impl Plan<'_> {
         let mut remarks = Vec::new();
         if !self.absent.is_empty() {
             let names = self.absent.join(", ");
-            remarks.push(format!(
-                "Not on this host now: {names}. Rules go by name and hold as soon as there is one."
-            ));
+            let rules = match self.desired.approach {
+                ApproachName::Nftables => " Rules go by name and hold as soon as there is one.",
+                ApproachName::Sysctl => "",
+            };
+            remarks.push(format!("Not on this host now: {names}.{rules}"));
         }
         for sysctl in &self.diff.missing {
             remarks.push(format!("{} does not exist here, so it cannot be {}.", sysctl.key, sysctl.value));

@@ -47,7 +47,8 @@ impl Output {
         // What was printed before comes before it.
         let _ = self.stdout.flush();
         if !failure.message.is_empty() {
-            let _ = writeln!(self.stderr, "{failure}");
+            let text = failure.text(self.style(false).width);
+            let _ = self.stderr.write_all(text.as_bytes());
         }
     }
 

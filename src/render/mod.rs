@@ -8,6 +8,7 @@ pub mod nft;
 pub mod plan;
 mod rule;
 pub mod sysctl;
+pub mod wrap;
 
 pub use element::element;
 pub use rule::rule;

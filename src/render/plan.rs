@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::matrix;
+use super::wrap::push_wrapped;
 use crate::diff::{Action, Change, Diff, Kind, table_name};
 use crate::plan::Plan;
 use crate::topology::Topology;
@@ -56,29 +57,19 @@ fn push_remarks(text: &mut String, plan: &Plan<'_>, style: Style) {
     for remark in plan.remarks() {
         push_wrapped(text, &remark, style.width, 0);
     }
-    let not_covered = format!("Not covered: {}.", plan.desired.not_covered.join("; "));
-    push_wrapped(text, &not_covered, style.width, 0);
-}
-
-/// Breaks at spaces so that no line is longer than the width where that is possible.
-fn push_wrapped(text: &mut String, sentence: &str, width: usize, indent: usize) {
-    let mut column = 0;
-    for word in sentence.split(' ') {
-        if column > 0 && column + 1 + word.chars().count() > width {
-            text.push('\n');
-            column = 0;
+    // Phrases go on one line, sentences on one each.
+    if plan.desired.not_covered.iter().all(|what| what.len() < 70) {
+        let not_covered = format!("Not covered: {}.", plan.desired.not_covered.join("; "));
+        push_wrapped(text, &not_covered, style.width, 0);
+    } else {
+        text.push_str("Not covered:\n");
+        for what in &plan.desired.not_covered {
+            text.push_str("- ");
+            let mut sentence = String::new();
+            push_wrapped(&mut sentence, what, style.width, 2);
+            text.push_str(&sentence[2..]);
         }
-        if column == 0 {
-            text.extend(std::iter::repeat_n(' ', indent));
-            column = indent;
-        } else {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += word.chars().count();
     }
-    text.push('\n');
 }
 
 /// The elements of one set that a list of changes starts with.
