@@ -32,6 +32,8 @@ mod odd_packets;
 mod packets;
 /// Changes under traffic.
 mod re_apply;
+/// Faults that isoplan once had.
+mod regressions;
 /// Ten thousand bridges.
 mod scale;
 /// What the sysctl approach stops and what it does not.
