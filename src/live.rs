@@ -55,6 +55,25 @@ pub fn read(
     journal: Vec<Journaled>,
 ) -> Result<LiveState, Error> {
     let snapshot = nftables.read_tables(TABLE_NAME).map_err(Error::Ruleset)?;
+    let sysctls = sysctls(keys, &journal)?;
+    Ok(LiveState {
+        ruleset: snapshot.tables,
+        generation: snapshot.generation,
+        sysctls,
+        journal,
+        links: links().ok(),
+    })
+}
+
+/// The values of sysctls, those in the journal among them. One that does not exist is left out.
+///
+/// # Errors
+///
+/// When one exists and cannot be read.
+pub fn sysctls(
+    keys: impl IntoIterator<Item = SysctlKey>,
+    journal: &[Journaled],
+) -> Result<BTreeMap<SysctlKey, String>, Error> {
     let keys: BTreeSet<SysctlKey> =
         keys.into_iter().chain(journal.iter().map(|entry| entry.key.clone())).collect();
     let mut sysctls = BTreeMap::new();
@@ -63,13 +82,7 @@ pub fn read(
             sysctls.insert(key, value);
         }
     }
-    Ok(LiveState {
-        ruleset: snapshot.tables,
-        generation: snapshot.generation,
-        sysctls,
-        journal,
-        links: links().ok(),
-    })
+    Ok(sysctls)
 }
 
 /// The file of a sysctl. `/proc/sys/net` follows the calling thread's network namespace.

@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use self::state_dir::StateDir;
 use crate::approach::{Desired, SysctlKey};
-use crate::diff::{Diff, LiveState, SysctlWrite, diff, ops_between};
+use crate::diff::{Diff, Journaled, LiveState, SysctlWrite, diff, ops_between};
 use crate::live;
 use crate::netlink::{CommitError, Nftables, encode};
 use crate::ruleset::{ElementKey, Op};
@@ -60,7 +60,7 @@ pub enum Error {
         undo: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It was carried out, and reading it back failed.
-    NotReadBack(Box<Error>),
+    NotReadBack(Box<dyn std::error::Error + Send + Sync>),
     /// It was carried out, and the kernel has something else.
     ReadsBackDifferently(Box<Diff>),
 }
@@ -68,8 +68,8 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Live(error) => error.fmt(f),
-            Self::State(error) => error.fmt(f),
+            Self::Live(error) => write!(f, "{error}; nothing was changed"),
+            Self::State(error) => write!(f, "{error}; nothing was changed"),
             Self::Commit { source: CommitError::Unknown { .. }, .. } => {
                 f.write_str("cannot tell whether the change was made")
             }
@@ -147,48 +147,86 @@ pub fn carry_out(
     }
     let _signals = SignalsHeld::new();
     // The plan may have been made before the lock was taken, and then somebody was asked about it.
-    let before = still_so(nftables, state, desired, planned, before)?;
+    let moved = still_so(nftables, state, desired, planned, before)?;
+    let before = moved.as_ref().unwrap_or(before);
+    // Before the first change: if this process dies now, the values that were there are known.
+    let ledger = Ledger::new(planned, before);
+    ledger.open(state, before).map_err(Error::State)?;
     let report = if planned.sysctls_first {
-        write_sysctls(state, planned, &before)?;
-        commit(nftables, state, desired, planned, &before)
-            .or_else(|error| reopen(nftables, state, planned, &before, error))?
+        write_sysctls(state, planned, before, &ledger)?;
+        commit(nftables, state, desired, planned, before)
+            .or_else(|error| reopen(nftables, state, planned, before, error))?
     } else {
-        let report = commit(nftables, state, desired, planned, &before)?;
-        if let Err(error) = write_sysctls(state, planned, &before) {
-            undo_tables(nftables, &before).map_err(|undo| half_done(&error, undo))?;
+        let report = commit(nftables, state, desired, planned, before).inspect_err(|_| {
+            let _ = journal::write(state, &before.journal);
+        })?;
+        if let Err(error) = write_sysctls(state, planned, before, &ledger) {
+            undo_tables(nftables, before).map_err(|undo| half_done(&error, undo))?;
             return Err(error);
         }
         report
     };
-    read_back(nftables, state, desired).map_err(|error| match error {
-        Error::ReadsBackDifferently(_) => error,
-        error => Error::NotReadBack(Box::new(error)),
-    })?;
-    Ok(report)
+    ledger.close(state);
+    let left = read_back(nftables, state, desired).map_err(Error::NotReadBack)?;
+    if left.is_empty() { Ok(report) } else { Err(Error::ReadsBackDifferently(Box::new(left))) }
 }
 
-/// The live state as it is now, if what was planned is still exactly what is to be done.
+/// Checks that what was planned is still exactly what is to be done. Hands back the live state as it is now
+/// where it is not the one that was planned on.
 fn still_so(
     nftables: &mut Nftables,
     state: &StateDir,
     desired: &Desired,
     planned: &Diff,
     before: &LiveState,
-) -> Result<LiveState, Error> {
-    let keys = desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
+) -> Result<Option<LiveState>, Error> {
+    let keys = || desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
     let journal = journal::read(state).map_err(Error::State)?;
-    let now = live::read(nftables, keys, journal).map_err(Error::Live)?;
-    // Counters and handles aside, equal states have equal differences.
-    if (&now.ruleset, &now.sysctls, &now.journal) == (&before.ruleset, &before.sysctls, &before.journal)
-        && now.generation == before.generation
+    let ruleset = |error| Error::Live(live::Error::Ruleset(error));
+    if nftables.generation().map_err(ruleset)? == before.generation
+        && journal == before.journal
+        && live::sysctls(keys(), &journal).map_err(Error::Live)? == before.sysctls
     {
-        return Ok(now);
+        return Ok(None);
     }
+    let now = live::read(nftables, keys(), journal).map_err(Error::Live)?;
     let again = diff(desired, &now);
     if again.ops == planned.ops && again.sysctls == planned.sysctls {
-        Ok(now)
+        Ok(Some(now))
     } else {
         Err(Error::PlanIsStale)
+    }
+}
+
+/// The journal through a change: what it is meanwhile, and what it is when all went well.
+struct Ledger {
+    meanwhile: Vec<Journaled>,
+    after: Vec<Journaled>,
+    /// Interfaces whose own `forwarding` is lost when the switches of a plan are written on.
+    deviating: Vec<(SysctlKey, String)>,
+}
+
+impl Ledger {
+    fn new(planned: &Diff, before: &LiveState) -> Self {
+        let switches =
+            planned.sysctls.iter().filter(|write| write.key.switch().is_none() && write.new != "0");
+        let deviating: Vec<_> =
+            switches.flat_map(|write| live::deviating(&write.key.0, &write.old)).collect();
+        let mine = journal::still_mine(before);
+        let after = journal::with(&mine, &planned.sysctls, before, &deviating);
+        Self { meanwhile: journal::both(&mine, &after), after, deviating }
+    }
+
+    fn open(&self, state: &StateDir, before: &LiveState) -> Result<(), state_dir::Error> {
+        if self.meanwhile == before.journal { Ok(()) } else { journal::write(state, &self.meanwhile) }
+    }
+
+    /// What is on disk already is a journal that leads back; this one only forgets what is over. Failing
+    /// here must not undo anything.
+    fn close(&self, state: &StateDir) {
+        if self.after != self.meanwhile {
+            let _ = journal::write(state, &self.after);
+        }
     }
 }
 
@@ -235,17 +273,17 @@ fn commit(
         }
         // Somebody committed something. If it was not about isoplan's tables, the steps are the same. With
         // sysctls already written, only the tables are still to be compared.
-        let now = if planned.sysctls_first {
+        generation = if planned.sysctls_first {
             let journal = journal::read(state).map_err(Error::State)?;
             let now = live::read(nftables, [], journal).map_err(Error::Live)?;
             if diff(desired, &now).ops != planned.ops {
                 return Err(Error::PlanIsStale);
             }
-            now
+            now.generation
         } else {
-            still_so(nftables, state, desired, planned, before)?
+            let now = still_so(nftables, state, desired, planned, before)?;
+            now.map_or(generation, |now| now.generation)
         };
-        generation = now.generation;
     }
     Err(Error::KeepsMoving)
 }
@@ -261,21 +299,14 @@ fn refused(ops: &[Op], source: CommitError) -> Error {
 }
 
 /// Writes the sysctls in order. On a refusal, those already written are put back in reverse.
-fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState) -> Result<(), Error> {
-    let mine = journal::still_mine(before);
-    let deviating = deviating(planned);
-    let after = journal::with(&mine, &planned.sysctls, before, &deviating);
-    // Before the first write: if this process dies now, the values that were there are known.
-    let meanwhile = journal::both(&mine, &after);
-    if meanwhile != before.journal {
-        journal::write(state, &meanwhile).map_err(Error::State)?;
-    }
+fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState, ledger: &Ledger) -> Result<(), Error> {
     for (index, write) in planned.sysctls.iter().enumerate() {
         if let Err(source) = fs::write(live::sysctl_path(&write.key), format!("{}\n", write.new)) {
             let error = Error::Sysctl { key: write.key.clone(), source };
             let written = &planned.sysctls[..index];
             let undone = undo_sysctls(state, written, before).and_then(|()| {
-                let own = deviating
+                let own = ledger
+                    .deviating
                     .iter()
                     .map(|(key, value)| fs::write(live::sysctl_path(key), format!("{value}\n")));
                 own.collect::<io::Result<()>>().map_err(Into::into)
@@ -286,18 +317,7 @@ fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState) -> Result
             };
         }
     }
-    // What is on disk already is a journal that leads back; this one only forgets what is over. Failing
-    // here must not undo anything.
-    if after != meanwhile {
-        let _ = journal::write(state, &after);
-    }
     Ok(())
-}
-
-/// Interfaces whose own `forwarding` is lost when the switches of a plan are written on.
-fn deviating(planned: &Diff) -> Vec<(SysctlKey, String)> {
-    let switches = planned.sysctls.iter().filter(|write| write.key.switch().is_none() && write.new != "0");
-    switches.flat_map(|write| live::deviating(&write.key.0, &write.old)).collect()
 }
 
 fn undo_sysctls(
@@ -332,12 +352,15 @@ fn undo_tables(
     Err(Error::KeepsMoving.into())
 }
 
-fn read_back(nftables: &mut Nftables, state: &StateDir, desired: &Desired) -> Result<(), Error> {
+/// What differs now that everything was done: nothing, if all is well.
+fn read_back(
+    nftables: &mut Nftables,
+    state: &StateDir,
+    desired: &Desired,
+) -> Result<Diff, Box<dyn std::error::Error + Send + Sync>> {
     let keys = desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
-    let journal = journal::read(state).map_err(Error::State)?;
-    let after = live::read(nftables, keys, journal).map_err(Error::Live)?;
-    let left = diff(desired, &after);
-    if left.is_empty() { Ok(()) } else { Err(Error::ReadsBackDifferently(Box::new(left))) }
+    let after = live::read(nftables, keys, journal::read(state)?)?;
+    Ok(diff(desired, &after))
 }
 
 /// Keeps Ctrl-C and its like from ending the process between the transaction and the sysctls. A kill -9
