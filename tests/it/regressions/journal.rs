@@ -34,6 +34,7 @@ fn check_no_room(isoplan: &Program, host: &Node, args: &[&str]) {
     assert_eq!(ran.code, Some(1), "{ran}");
     assert!(ran.stderr.contains("cannot use the state directory"), "{ran}");
     assert!(ran.stderr.contains("No space left on device"), "{ran}");
+    assert!(ran.stderr.contains("nothing was changed"), "{ran}");
     assert!(!ran.stdout.contains("read back"), "{ran}");
     assert_eq!(state(host), before, "{ran}");
     assert!(before.0.is_some() || before.1 == ["0", "0"], "forwards without tables: {ran}");
@@ -131,8 +132,12 @@ fn apply_under_the_lock(isoplan: &Program) {
     fs::copy(journal, journal_file(isoplan)).expect("copy the journal");
 }
 
+/// Starts it; should it wait for ever, it is ended.
 fn spawn(isoplan: &Program, args: &[&str]) -> Child {
-    isoplan.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start isoplan")
+    let limited = Program::new("timeout").expect("make a directory");
+    let mut command = limited.command(&[&["20", ISOPLAN], args].concat());
+    command.env("ISOPLAN_STATE_DIR", isoplan.directory().join("state")).current_dir(isoplan.directory());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start isoplan")
 }
 
 /// A remove with nothing to do read the journal, waited for the lock, and then deleted the journal: also one
@@ -191,6 +196,9 @@ fn remove_looks_when_it_has_its_turn() {
     });
 }
 
+/// A journal of some kind: what it is, what is said about it, and how it is made.
+type Case<'a> = (&'a str, &'a str, Box<dyn Fn() + 'a>);
+
 /// A journal was read whatever kind of file it was, and its values went to `/proc/sys` as they were.
 #[test]
 fn a_journal_that_is_not_isoplans_own_is_refused() {
@@ -215,7 +223,7 @@ fn a_journal_that_is_not_isoplans_own_is_refused() {
         };
 
         let not_plain = "it is not a plain file that you own and nobody else can write";
-        let mut cases: Vec<(&str, &str, Box<dyn Fn()>)> = vec![
+        let mut cases: Vec<Case<'_>> = vec![
             (
                 "a FIFO",
                 not_plain,
