@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::approach::SysctlKey;
@@ -62,6 +63,7 @@ pub fn read(
         sysctls,
         journal,
         links: links().ok(),
+        addresses: addresses(),
     })
 }
 
@@ -114,6 +116,25 @@ pub fn deviating(switch: &str, value: &str) -> Vec<(SysctlKey, String)> {
         .filter_map(|key| sysctl(&key).ok().flatten().map(|now| (key, now)))
         .filter(|(_, now)| now != value)
         .collect()
+}
+
+/// This host's own addresses by link, but for loopback and link-local ones. None where they cannot be read:
+/// only remarks depend on them.
+fn addresses() -> BTreeMap<String, BTreeSet<IpAddr>> {
+    let mut addresses: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+    for entry in nix::ifaddrs::getifaddrs().into_iter().flatten() {
+        let Some(address) = entry.address else { continue };
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        let v6 = address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
+        let on_link_only = |address: &IpAddr| match address {
+            IpAddr::V4(address) => address.is_link_local() || address.is_loopback(),
+            IpAddr::V6(address) => address.is_unicast_link_local() || address.is_loopback(),
+        };
+        if let Some(address) = v4.or(v6).filter(|address| !on_link_only(address)) {
+            addresses.entry(entry.interface_name).or_default().insert(address);
+        }
+    }
+    addresses
 }
 
 /// The names of all links. `/proc/net` would show the main thread's namespace (proc(5)).

@@ -1,11 +1,13 @@
 //! A plan: what a topology means, and the changes that make this host agree with it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::approach::{Desired, SysctlKey, desired};
 use crate::diff::{Action, Diff, LiveState, diff};
-use crate::intent::{Guard, Intent, IpFamily, Party};
-use crate::topology::{ApproachName, EntryId, NetworkKind, Topology};
+use crate::intent::{Guard, Intent};
+use crate::topology::{ApproachName, EntryId, Network, NetworkKind, Topology};
 
 /// The changes for one topology on one host.
 #[derive(Debug, Clone)]
@@ -23,6 +25,10 @@ pub struct Plan<'t> {
     /// Interfaces of the topology that the host does not have now. Rules go by name and hold as soon as
     /// they appear.
     pub absent: Vec<String>,
+    /// This host's addresses that the file gives no reason to close, though what they are on is closed.
+    pub uncovered: Vec<String>,
+    /// Links of this host that have an address and are not in the file.
+    pub unknown: Vec<String>,
 }
 
 impl<'t> Plan<'t> {
@@ -32,7 +38,8 @@ impl<'t> Plan<'t> {
         let desired = desired(&intent);
         let diff = diff(&desired, live);
         let absent = absent(topology, live);
-        Self { topology, intent, desired, diff, generation: live.generation, absent }
+        let (uncovered, unknown) = beside(&intent, live);
+        Self { topology, intent, desired, diff, generation: live.generation, absent, uncovered, unknown }
     }
 }
 
@@ -50,6 +57,38 @@ fn absent(topology: &Topology, live: &LiveState) -> Vec<String> {
         })
         .map(|(name, _)| name)
         .collect()
+}
+
+/// Addresses of this host on closed links that are in no subnet of the file, and links that are not in it.
+fn beside(intent: &Intent<'_>, live: &LiveState) -> (Vec<String>, Vec<String>) {
+    let topology = intent.topology;
+    let nics: BTreeMap<&str, usize> =
+        (0..topology.nics.len()).flat_map(|nic| intent.links_of(nic).map(move |link| (link, nic))).collect();
+    let exact: BTreeMap<&str, &Network> = topology
+        .networks
+        .iter()
+        .filter(|net| !net.name.is_prefix())
+        .map(|net| (net.name.stem(), net))
+        .collect();
+    let prefixes: Vec<&Network> = topology.networks.iter().filter(|net| net.name.is_prefix()).collect();
+    let (mut uncovered, mut unknown) = (Vec::new(), Vec::new());
+    for (link, addresses) in &live.addresses {
+        let network = exact.get(link.as_str()).copied();
+        let network =
+            network.or_else(|| prefixes.iter().copied().find(|net| link.starts_with(net.name.stem())));
+        let subnets = match (nics.get(link.as_str()), network) {
+            (Some(nic), _) if intent.guards[*nic] == Guard::None => continue,
+            (Some(nic), _) => &topology.nics[*nic].subnets,
+            (None, Some(network)) => &network.subnets,
+            (None, None) => {
+                unknown.push(link.clone());
+                continue;
+            }
+        };
+        let outside = addresses.iter().filter(|address| !subnets.iter().any(|net| net.contains(*address)));
+        uncovered.extend(outside.map(|address| format!("{address} on {link}")));
+    }
+    (uncovered, unknown)
 }
 
 /// The version of the JSON below; it changes when a field changes its meaning or goes away.
@@ -78,6 +117,10 @@ pub struct PlanJson<'p> {
     pub missing_sysctls: Vec<&'p str>,
     /// Interfaces that the host does not have now.
     pub absent_interfaces: &'p [String],
+    /// Links of the host that have an address and are not in the file.
+    pub unknown_interfaces: &'p [String],
+    /// Addresses of the host on closed links that are in no subnet of the file.
+    pub uncovered_addresses: &'p [String],
     /// What the approach does not stop.
     pub not_covered: &'p [&'static str],
 }
@@ -132,6 +175,14 @@ pub struct OriginJson {
     pub line: Option<u32>,
 }
 
+/// The first few of a list, and how many more there are.
+fn first(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
 impl Plan<'_> {
     /// The documented JSON form.
     pub fn json(&self) -> PlanJson<'_> {
@@ -151,6 +202,8 @@ impl Plan<'_> {
             changes: self.changes_json(),
             missing_sysctls: self.diff.missing.iter().map(|sysctl| sysctl.key.0.as_str()).collect(),
             absent_interfaces: &self.absent,
+            unknown_interfaces: &self.unknown,
+            uncovered_addresses: &self.uncovered,
             not_covered: &self.desired.not_covered,
         }
     }
@@ -178,32 +231,28 @@ impl Plan<'_> {
         OriginJson { entry: entry.to_string(), line: (entry.line > 0).then_some(entry.line) }
     }
 
-    /// A NIC that is guarded but has subnets of one family only: addresses of this host that it has of the
-    /// other are closed by no rule.
-    fn one_family_nics(&self) -> impl Iterator<Item = String> {
-        let nics = self.topology.nics.iter().enumerate();
-        let closed = nics.filter(|(nic, _)| self.intent.guards[*nic] != Guard::None);
-        let used = |family| {
-            self.topology.nics.iter().flat_map(|nic| &nic.subnets).any(|net| IpFamily::of(net) == family)
-        };
-        IpFamily::BOTH.into_iter().filter(move |family| used(*family)).flat_map(move |family| {
-            closed
-                .clone()
-                .filter(move |(nic, _)| !self.intent.speaks(Party::Nic(*nic), family))
-                .map(move |(_, nic)| {
-                    format!(
-                        "{} has no {family} subnet in the file: an {family} address of this host on it is closed by no rule.",
-                        nic.name
-                    )
-                })
-        })
+    /// What this host has and the file does not tell of.
+    fn beside_the_file(&self) -> impl Iterator<Item = String> {
+        let uncovered = (!self.uncovered.is_empty()).then(|| {
+            format!(
+                "In no subnet of the file, so that no rule closes them to others: {}.",
+                first(&self.uncovered)
+            )
+        });
+        let unknown = (!self.unknown.is_empty()).then(|| {
+            format!(
+                "On this host and not in the file: {}. The networks of the file do not reach what is behind them.",
+                first(&self.unknown)
+            )
+        });
+        uncovered.into_iter().chain(unknown)
     }
 
     /// Remarks that a reader should see besides the changes.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if !self.absent.is_empty() {
-            let names = self.absent.join(", ");
+            let names = first(&self.absent);
             let rules = match self.desired.approach {
                 ApproachName::Nftables => " Rules go by name and hold as soon as there is one.",
                 ApproachName::Sysctl => "",
@@ -222,7 +271,9 @@ impl Plan<'_> {
                     .to_owned(),
             );
         }
-        remarks.extend(self.one_family_nics());
+        if self.desired.approach == ApproachName::Nftables {
+            remarks.extend(self.beside_the_file());
+        }
         if !self.topology.flats.is_empty() {
             remarks.push(
                 "Flat instances are bridged, not routed: table bridge isoplan guards their frames."

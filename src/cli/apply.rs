@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         return Err(Failure::new("--json cannot ask").exit(Exit::Usage).hint("add --yes or --dry-run"));
     }
     let topology = args.topology.checked(output)?;
-    let command = format!("apply {}", args.topology.topology.display());
+    let command = format!("apply {}", args.topology.as_typed());
     let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
     // Whoever is not asked waits for his turn before he looks. Whoever is asked looks first, and what
     // changes until he has answered makes the plan stale.

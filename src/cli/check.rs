@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
                 })?;
                 return Ok(Exit::Done);
             }
-            output.data(&matrix::page(&intent))?;
+            output.data(&matrix::page(&intent, output.terminal_width()))?;
             Ok(Exit::Done)
         }
         Loaded::Refused(refused) if args.json => {

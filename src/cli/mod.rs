@@ -42,18 +42,19 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 A first session:
-  isoplan check topology.toml            is the file right, and who may talk to whom?
-  isoplan plan topology.toml             what would change on this host? (changes nothing)
-  isoplan apply topology.toml            show it, ask, do it, read it back
-  isoplan status topology.toml           is it still in place? what was dropped?
-  isoplan remove                         take it all away again
+  isoplan check topology.toml    is it right? who may talk to whom?
+  isoplan plan topology.toml     what would change? (changes nothing)
+  isoplan apply topology.toml    show it, ask, do it, read it back
+  isoplan status topology.toml   is it still in place? what was dropped?
+  isoplan remove                 take it all away again
 
 Without root, in an empty network namespace that ends with the command:
   unshare -rn isoplan plan topology.toml
 
 Exit codes:
-  0 done and clean   1 failed   2 differences (plan --detailed-exitcode, status)
-  64 usage   65 topology refused   77 not permitted
+  0 done and clean   1 failed, or answered no   64 usage
+  2 differences (plan --detailed-exitcode, status)
+  65 topology refused   77 not permitted
 
 A ping is no proof of isolation: see README.md for why.";
 
@@ -133,9 +134,13 @@ pub fn parse() -> Result<Cli, Exit> {
 
 /// A failure of reading or changing the kernel, with what to do about it.
 fn not_permitted(failure: Failure, command: &str) -> Failure {
-    let state =
-        if command.starts_with("plan") || command.starts_with("status") { "" } else { " --state-dir DIR" };
-    failure.exit(Exit::NotPermitted).hint(format!(
+    let failure = failure.exit(Exit::NotPermitted);
+    // In an empty namespace there is nothing to remove and nothing to tell of.
+    if command.starts_with("remove") || command.starts_with("status") {
+        return failure.hint("run it as root");
+    }
+    let state = if command.starts_with("apply") { " --yes --state-dir DIR" } else { "" };
+    failure.hint(format!(
         "run it as root, or try it in an empty network namespace of your own:\n        unshare -rn isoplan {command}{state}"
     ))
 }

@@ -56,6 +56,12 @@ impl Output {
         told(self.stdout.flush())
     }
 
+    /// How wide the terminal is that stdout goes to, if it is one.
+    pub(super) fn terminal_width(&self) -> Option<usize> {
+        let width = terminal_size::terminal_size_of(io::stdout());
+        width.map(|(width, _)| usize::from(width.0)).filter(|_| io::stdout().is_terminal())
+    }
+
     /// How to lay out text. Colours are always asked for: the streams take them out where they do not
     /// belong.
     pub(super) fn style(&self, all: bool) -> Style {
@@ -89,7 +95,9 @@ impl Output {
 fn told(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new("cannot write to stdout").because(error.to_string()))
+            Err(Failure::new("cannot write to stdout")
+                .because(error.to_string())
+                .hint("what was asked for may have been done: isoplan status TOPOLOGY tells"))
         }
         _ => Ok(()),
     }

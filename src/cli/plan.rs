@@ -5,7 +5,7 @@ use std::path::Path;
 use super::topology::TopologyArg;
 use super::{Output, StateArgs, not_permitted};
 use crate::apply::journal;
-use crate::apply::state_dir::StateDir;
+use crate::apply::state_dir::{self, StateDir};
 use crate::approach::SysctlKey;
 use crate::diff::LiveState;
 use crate::error::{Exit, Failure};
@@ -36,7 +36,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let topology = args.topology.checked(output)?;
-    let command = format!("plan {}", args.topology.topology.display());
+    let command = format!("plan {}", args.topology.as_typed());
     let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
     let live = host.read(&topology)?;
     let plan = Plan::new(&topology, &live);
@@ -45,8 +45,12 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     } else {
         output.data(&render::plan::plan(&plan, output.style(args.all)))?;
         if !plan.diff.is_empty() {
-            output
-                .data(&format!("Nothing has been changed; `isoplan apply {}` does it.\n", topology.file))?;
+            let file = args.topology.as_typed();
+            output.data(&match plan.diff.missing.is_empty() {
+                true => format!("Nothing has been changed; `isoplan apply {file}` does it.\n"),
+                false => "Nothing has been changed. `isoplan apply` refuses until what is missing exists.\n"
+                    .to_owned(),
+            })?;
         }
     }
     let differs = args.detailed_exitcode && !plan.diff.is_empty();
@@ -86,8 +90,13 @@ impl Host {
         // First, because it says so better than a journal would.
         self.permitted()?;
         let journal = journal::read(&self.state).map_err(|error| {
-            Failure::from_error(&error)
-                .hint("it says which sysctls isoplan changed; move it away to go on without that knowledge")
+            let hint = match error {
+                state_dir::Error::Journal { .. } => {
+                    "it says which sysctls isoplan changed; move it away to go on without that knowledge"
+                }
+                _ => "say where state is kept: --state-dir DIR",
+            };
+            Failure::from_error(&error).hint(hint)
         })?;
         live::read(&mut self.nftables, keys, journal).map_err(|error| match error {
             live::Error::Ruleset(error) => reading_failed(&error, &self.command),

@@ -71,6 +71,13 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         } else {
             output.data(&changes(&topology, &diff, output.style(false)))?;
         }
+        let off = |write: &crate::diff::SysctlWrite| write.key.switch().is_none() && write.new == "0";
+        if diff.sysctls.iter().any(off) {
+            output.note(
+                "Forwarding goes off, as it was before isoplan. Docker or Podman may rely on it by now:\n\
+                 sysctl -w net.ipv4.ip_forward=1 switches it on again.",
+            );
+        }
         for key in &left {
             output.note(&format!("{key} is not what isoplan wrote any more; it is left as it is."));
         }

@@ -118,6 +118,9 @@ fn text(live: &LiveState, plan: Option<&Plan<'_>>, drops: &[Drop<'_>], in_place:
         (None, true) => {
             "isoplan is on this host. Name a topology to see whether it is what it should be.\n".to_owned()
         }
+        (None, false) if !live.journal.is_empty() => {
+            "isoplan's tables are gone, and sysctls that it changed are still changed.\n".to_owned()
+        }
         (None, false) => "isoplan has nothing on this host.\n".to_owned(),
     };
     for table in tables(live) {

@@ -25,6 +25,13 @@ pub(super) enum Loaded {
 }
 
 impl TopologyArg {
+    /// The argument as it can be typed again.
+    pub(super) fn as_typed(&self) -> String {
+        let path = self.topology.display().to_string();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%".contains(c);
+        if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
+    }
+
     pub(super) fn load(&self) -> Result<Loaded, Failure> {
         load(&self.topology)
     }
@@ -58,6 +65,7 @@ fn load(path: &Path) -> Result<Loaded, Failure> {
                 failure.hint("docs/topology.md describes the file, and fixtures/ has examples")
             }
             io::ErrorKind::PermissionDenied => failure.exit(Exit::NotPermitted),
+            io::ErrorKind::IsADirectory => failure.hint("name the topology file in it"),
             _ => failure,
         }
     })?;

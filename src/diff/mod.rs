@@ -8,6 +8,7 @@ mod sysctls;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::approach::{Desired, Sysctl, SysctlKey};
@@ -27,6 +28,8 @@ pub struct LiveState {
     pub journal: Vec<Journaled>,
     /// The names of all links; `None` where they could not be read.
     pub links: Option<BTreeSet<String>>,
+    /// This host's own addresses, by link, those that are only ever used on the link left out.
+    pub addresses: BTreeMap<String, BTreeSet<IpAddr>>,
 }
 
 /// A sysctl that isoplan has written.

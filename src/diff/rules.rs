@@ -34,8 +34,9 @@ pub(super) fn compare(diff: &mut Diff, family: Family, chain: &Chain, live: &[Ru
                 other.new = Some(render::rule(rule));
                 other.old = Some(render::rule(old));
                 if other.old == other.new {
-                    other.old = Some(format!("{} comment \"{}\"", render::rule(old), old.comment));
-                    other.new = Some(format!("{} comment \"{}\"", render::rule(rule), rule.comment));
+                    // A reader of both sees the difference; one line is enough for the plan.
+                    other.old = Some(format!("comment \"{}\"", old.comment));
+                    other.new = Some(format!("comment \"{}\"", rule.comment));
                 }
                 diff.changes.push(other);
                 if let Some(handle) = old.handle.0 {
@@ -62,7 +63,9 @@ pub(super) fn compare(diff: &mut Diff, family: Family, chain: &Chain, live: &[Ru
         gone.why = match (matched[position], rule.id()) {
             (Some(_), _) => format!("out of order{handle}"),
             (None, Some(id)) if wanted.contains_key(&id) => format!("a second {id}{handle}"),
-            _ => format!("not the topology's{handle}"),
+            (None, Some(id)) if is_ours(&id) => format!("not asked for by this topology{handle}"),
+            _ if rule.comment.is_empty() => format!("not isoplan's{handle}"),
+            _ => format!("not isoplan's: \"{}\"{handle}", printable(&rule.comment)),
         };
         diff.changes.push(gone);
         steps.delete_rules.extend(deletion(family, &chain.name, rule));
@@ -106,4 +109,17 @@ fn longest_increasing(matched: &[Option<usize>]) -> Vec<usize> {
 /// The step that deletes a live rule.
 pub(super) fn deletion(family: Family, chain: &Arc<str>, rule: &Rule) -> Option<Op> {
     Some(Op::DeleteRule { family, chain: Arc::clone(chain), handle: rule.handle.0? })
+}
+
+/// Whether an id is of the form that isoplan gives: a capital letter and a number.
+fn is_ours(id: &RuleId) -> bool {
+    let mut chars = id.0.chars();
+    chars.next().is_some_and(|c| c.is_ascii_uppercase())
+        && !chars.as_str().is_empty()
+        && chars.all(|c| c.is_ascii_digit())
+}
+
+/// A comment that somebody else wrote, for a terminal.
+fn printable(comment: &str) -> String {
+    comment.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

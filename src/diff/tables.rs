@@ -21,7 +21,10 @@ pub(super) fn compare(diff: &mut Diff, desired: Option<&Table>, live: Option<&Ta
         (None, Some(live)) => {
             let family = live.family;
             let mut gone = change(Action::Delete, Kind::Table, family, "");
-            gone.old = Some(format!("{} objects", count(live) - 1));
+            gone.old = match count(live) - 1 {
+                1 => Some("1 object".to_owned()),
+                objects => Some(format!("{objects} objects")),
+            };
             gone.why = "nothing asks for it any more".to_owned();
             diff.changes.push(gone);
             diff.ops.push(Op::DeleteTable { family });

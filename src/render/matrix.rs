@@ -152,8 +152,8 @@ pub fn matrix(intent: &Intent<'_>) -> String {
 const SYSCTL_IS_LESS: &str = "\nThis is what the topology asks for. The sysctl approach does not deliver it: packets from\n\
     containers still arrive where it says blocked. `isoplan plan` lists what it leaves open.\n";
 
-/// What `isoplan check` answers to a right file.
-pub fn page(intent: &Intent<'_>) -> String {
+/// What `isoplan check` answers to a right file. A matrix that is wider than the terminal is told as a list.
+pub fn page(intent: &Intent<'_>, width: Option<usize>) -> String {
     let topology = intent.topology;
     let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
     let mut text = format!(
@@ -164,14 +164,21 @@ pub fn page(intent: &Intent<'_>) -> String {
         count(topology.nics.len(), "NIC"),
         count(topology.allows.len(), "exception"),
     );
-    text.push_str(&matrix(intent));
-    text.push_str(
-        "\nopen: may open connections. answers: only within connections that the other side opened.\n",
-    );
+    let matrix = matrix(intent);
+    if width.is_some_and(|width| matrix.lines().any(|line| line.chars().count() > width)) {
+        push_pairs(&mut text, &pairs(intent, usize::MAX));
+    } else {
+        text.push_str(&matrix);
+    }
+    text.push_str("\nopen: may open connections. blocked: nothing passes.\n");
+    text.push_str("answers: only within connections that the other side opened.\n");
+    text.push_str("published: answers, and what a DNAT rule sends there.\n");
     if text.contains(OWN) {
         text.push_str("own only: within one bridge, not from one of them to another.\n");
     }
-    text.push_str("published: answers, and what a DNAT rule sends there. exceptions: what [[allow]] says.\n");
+    if !topology.allows.is_empty() {
+        text.push_str("exceptions: what [[allow]] says, and answers to it.\n");
+    }
     if topology.isolation.approach == ApproachName::Sysctl {
         text.push_str(SYSCTL_IS_LESS);
     }
@@ -226,6 +233,14 @@ pub fn pairs_json(intent: &Intent<'_>) -> Vec<PairJson> {
         }
     }
     pairs
+}
+
+/// Pairs as aligned lines.
+pub fn push_pairs(text: &mut String, pairs: &[Pair]) {
+    let longest = pairs.iter().map(|pair| pair.what.chars().count()).max().unwrap_or(0);
+    for pair in pairs {
+        text.push_str(&format!("  {:longest$}  {}\n", pair.what, pair.way));
+    }
 }
 
 /// The pairs that a reader of a plan wants to see: blocked ones first, at most so many.

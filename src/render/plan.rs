@@ -94,10 +94,7 @@ impl Writer<'_> {
         }
         let pairs = matrix::pairs(&plan.intent, LISTED * 2);
         self.text.push_str("With this plan:\n\n");
-        let longest = pairs.iter().map(|pair| pair.what.chars().count()).max().unwrap_or(0);
-        for pair in &pairs {
-            let _ = writeln!(self.text, "  {:longest$}  {}", pair.what, pair.way);
-        }
+        matrix::push_pairs(self.text, &pairs);
         if pairs.is_empty() {
             self.text.push_str("  nothing is forwarded that the topology does not name\n");
         }

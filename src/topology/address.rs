@@ -54,9 +54,11 @@ pub(super) fn subnet(text: &At<String>, title: &str, mistakes: &mut Mistakes) ->
         return match text.value.parse::<IpAddr>() {
             Ok(address) => {
                 let net = IpNet::from(address);
+                let length = if address.is_ipv4() { 24 } else { 64 };
+                let example = IpNet::new(address, length).map_or(net, |net| net.trunc());
                 refuse(
                     format!("{quoted} is an address, not a network"),
-                    format!("the address alone is `{net}`"),
+                    format!("a network has a length, such as `{example}`; the address alone is `{net}`"),
                 );
                 Subnet::Guessed(net)
             }
@@ -222,8 +224,8 @@ mod tests {
         check("10.0.0.1/32", "", Some("10.0.0.1/32"));
         check("10.0.0.1/8", "the network is `10.0.0.0/8`", Some("10.0.0.0/8"));
         check("fd56::1/64", "the network is `fd56::/64`", Some("fd56::/64"));
-        check("10.0.0.1", "the address alone is `10.0.0.1/32`", Some("10.0.0.1/32"));
-        check("fd56::1", "the address alone is `fd56::1/128`", Some("fd56::1/128"));
+        check("10.0.0.1", "a network has a length, such as `10.0.0.0/24`", Some("10.0.0.1/32"));
+        check("fd56::1", "a network has a length, such as `fd56::/64`", Some("fd56::1/128"));
         check("10.1.2.0/33", "a number from 1 to 32", Some("10.1.0.0/16"));
         check("fd56::/129", "a number from 1 to 128", Some("fd56::/32"));
         check("10.0.0.0/+8", "a number from 1 to 32", Some("10.0.0.0/16"));

@@ -174,5 +174,5 @@ fn unknown(word: &At<String>, owner: Owner, raw: &Raw, names: &Names<'_>, mistak
     let message = format!("no NIC has the role {}, and no network that name", quote(&word.value));
     let message = if flat { format!("no NIC has the role {}", quote(&word.value)) } else { message };
     let found = mistakes.add(word.span, message);
-    found.label(format!("{} would reach nothing", owner.title(raw))).hint(hint);
+    found.label(format!("{} would reach nothing by it", owner.title(raw))).hint(hint);
 }

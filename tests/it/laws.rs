@@ -83,7 +83,7 @@ fn live_of(desired: &Desired, first: u64) -> LiveState {
         rule.handle = Aside(Some(handle));
     }
     let sysctls = desired.sysctls.iter().map(|sysctl| (sysctl.key.clone(), sysctl.value.clone()));
-    LiveState { ruleset, generation: 1, sysctls: sysctls.collect(), journal: Vec::new(), links: None }
+    LiveState { ruleset, generation: 1, sysctls: sysctls.collect(), ..LiveState::default() }
 }
 
 fn rules_of(ruleset: &mut Ruleset) -> impl Iterator<Item = &mut Rule> {
