@@ -249,7 +249,12 @@ fn reopen(
 }
 
 fn half_done(error: &Error, undo: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::HalfDone { what: error.to_string(), undo }
+    let what = match error {
+        Error::Sysctl { key, .. } => format!("cannot write sysctl `{key}`"),
+        Error::Commit { .. } => "cannot change the rule set".to_owned(),
+        _ => "somebody else changed the rule set meanwhile".to_owned(),
+    };
+    Error::HalfDone { what, undo }
 }
 
 /// Sends the transaction, guarded by the generation that it was worked out against.

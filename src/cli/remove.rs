@@ -96,6 +96,9 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             .map_err(|error| applying_failed(&error, &topology, "remove"))?;
     }
     // What others have changed since is theirs from now on: a later remove must not touch it.
+    if held.is_none() && !args.dry_run && !live.journal.is_empty() {
+        held = Some(lock(&mut host, output, "remove")?);
+    }
     if held.is_some() {
         let now = host.read_keys([])?;
         let mine = journal::still_mine(&now);

@@ -324,3 +324,37 @@ fn every_json_field_is_described() {
         check_json("isoplan remove --json", "remove", &[remove], &[of_plan]);
     });
 }
+
+/// README.md shows a run of the demo. Whatever it shows, but for the port that the kernel chose, the demo prints.
+#[test]
+fn the_session_is_what_the_demo_prints() {
+    let built = std::env::current_exe().expect("find this test");
+    let demo = built.ancestors().nth(2).expect("a build directory").join("examples/demo");
+    let ran = std::process::Command::new(&demo).env("ISOPLAN", super::ISOPLAN).output();
+    let ran = ran.unwrap_or_else(|error| panic!("{}: {error}", demo.display()));
+    let printed = String::from_utf8_lossy(&ran.stdout).into_owned();
+    if !ran.status.success() && std::env::var_os("CI").is_none() {
+        eprintln!("skipped: the demo cannot run here: {}", String::from_utf8_lossy(&ran.stderr));
+        return;
+    }
+    let masked = |line: &str| match line.split_once("192.168.57.10:") {
+        Some((before, after)) => {
+            format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        None => line.to_owned(),
+    };
+    let printed: BTreeSet<String> = printed.lines().map(masked).collect();
+    let readme = fs::read_to_string(root().join("README.md")).expect("read README.md");
+    let (_, session) = readme.split_once("From `make demo`").expect("a session");
+    let (session, _) = session.split_once("Somebody takes an element").expect("the end of the session");
+    let shown = session.lines().skip_while(|line| *line != "```console").skip(1);
+    let shown: Vec<&str> =
+        shown.take_while(|line| *line != "```").filter(|line| line.trim() != "[...]").collect();
+    assert!(shown.len() > 50, "only {} lines", shown.len());
+    for line in shown {
+        assert!(
+            printed.contains(&masked(line)),
+            "README.md shows a line that the demo does not print:\n{line}"
+        );
+    }
+}
