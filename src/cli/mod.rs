@@ -26,7 +26,6 @@ pub use output::Output;
 #[command(
     name = "isoplan",
     version,
-    propagate_version = true,
     max_term_width = 100,
     arg_required_else_help = true,
     after_long_help = AFTER_HELP

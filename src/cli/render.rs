@@ -27,6 +27,7 @@ pub(super) struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For nft -f: the nftables approach
+    #[value(alias = "nftables")]
     Nft,
     /// For iptables-restore and ip6tables-restore: the same isolation, a rule per network
     Iptables,
