@@ -99,3 +99,22 @@ fn ten_thousand_bridges() {
         assert!(to_many.abs_diff(to_few) <= 64, "{to_few} bytes beside 10, {to_many} beside {BRIDGES}");
     });
 }
+
+/// Memory that a plan for a few networks may take, in KiB.
+const LITTLE: i64 = 20 * 1024;
+
+#[test]
+fn a_few_bridges_take_little_memory() {
+    in_namespace_with(Privilege::RootIfPossible, || {
+        let host = Node::own("host");
+        has_namespace_of_its_own(&host);
+        let isoplan = Program::new(ISOPLAN).expect("make a directory");
+        isoplan.write("few.toml", &topology(3)).expect("write a topology");
+        isoplan.run(&["plan", "few.toml"]).ok();
+        isoplan.run(&["apply", "few.toml", "--yes"]).ok();
+        isoplan.run(&["plan", "few.toml"]).ok();
+        let memory = getrusage(UsageWho::RUSAGE_CHILDREN).expect("read the usage").max_rss();
+        eprintln!("plan and apply: {} MiB", memory / 1024);
+        assert!(memory < LITTLE, "plan or apply took {memory} KiB");
+    });
+}
