@@ -270,7 +270,8 @@ impl<'t> Intent<'t> {
                 None => Way::Blocked,
             },
             (Party::Network(a), Party::HostOn(n)) => {
-                if self.network_reach[a].nics.contains(&n) {
+                // Which addresses those are, only the subnets tell.
+                if self.network_reach[a].nics.contains(&n) && !self.topology.nics[n].subnets.is_empty() {
                     Way::Open
                 } else {
                     Way::Blocked

@@ -105,16 +105,17 @@ pub fn sysctl(key: &SysctlKey) -> Result<Option<String>, Error> {
     }
 }
 
-/// Interfaces whose `forwarding` is not that of the switch, with their values: writing the switch would
-/// lose them. Those that vanish meanwhile, or cannot be read, are left out.
+/// Keys that are not what the switch made of them, with their values: writing the switch would lose them. Those that vanish meanwhile, or cannot be read, are left out.
 pub fn deviating(switch: &str, value: &str) -> Vec<(SysctlKey, String)> {
     let directory = SysctlKey::interfaces(switch);
     let links = fs::read_dir(PathBuf::from("/proc/sys").join(directory)).into_iter().flatten().flatten();
     links
-        .filter_map(|link| Some(SysctlKey(format!("{directory}/{}/forwarding", link.file_name().to_str()?))))
-        .filter(|key| key.switch().is_some())
+        .filter_map(|link| Some(format!("{directory}/{}/forwarding", link.file_name().to_str()?)))
+        .chain([SysctlKey::REDIRECTS.to_owned()])
+        .map(SysctlKey)
+        .filter(|key| key.switch() == Some(switch))
         .filter_map(|key| sysctl(&key).ok().flatten().map(|now| (key, now)))
-        .filter(|(_, now)| now != value)
+        .filter(|(key, now)| now != key.after_switch(value != "0"))
         .collect()
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::approach::{Desired, SysctlKey, desired};
 use crate::diff::{Action, Diff, LiveState, diff};
-use crate::intent::{Guard, Intent};
+use crate::intent::Intent;
 use crate::topology::{ApproachName, EntryId, Network, NetworkKind, Topology};
 
 /// The changes for one topology on one host.
@@ -77,9 +77,13 @@ fn beside(intent: &Intent<'_>, live: &LiveState) -> (Vec<String>, Vec<String>) {
         let network =
             network.or_else(|| prefixes.iter().copied().find(|net| link.starts_with(net.name.stem())));
         let subnets = match (nics.get(link.as_str()), network) {
-            (Some(nic), _) if intent.guards[*nic] == Guard::None => continue,
-            (Some(nic), _) => &topology.nics[*nic].subnets,
+            (Some(nic), _) => match &topology.nics[*nic].subnets {
+                // Open to everyone, or the only one: nothing is to be closed to others.
+                subnets if subnets.is_empty() || topology.nics.len() == 1 => continue,
+                subnets => subnets,
+            },
             (None, Some(network)) => &network.subnets,
+            (None, None) if link == "lo" => &Vec::new(),
             (None, None) => {
                 unknown.push(link.clone());
                 continue;

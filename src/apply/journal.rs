@@ -88,8 +88,8 @@ fn open_own(path: &Path) -> io::Result<File> {
 }
 
 fn read_all(file: File) -> io::Result<Vec<u8>> {
-    /// Thousands of entries.
-    const LONGEST: u64 = 1 << 20;
+    /// More interfaces than a host can have.
+    const LONGEST: u64 = 1 << 26;
     let mut text = Vec::new();
     file.take(LONGEST).read_to_end(&mut text)?;
     Ok(text)
@@ -98,12 +98,13 @@ fn read_all(file: File) -> io::Result<Vec<u8>> {
 /// Whether a text is a value that isoplan could have read or written: it goes to a terminal and to
 /// `/proc/sys`.
 fn is_number(value: &str) -> bool {
-    (1..=10).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit())
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    (1..=10).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a key is of a form that a plan can have: the journal decides what is written to `/proc/sys`.
 fn is_sysctl_of_ours(key: &str) -> bool {
-    if key == SysctlKey::IP_FORWARD || key == SysctlKey::IPV6_FORWARD {
+    if [SysctlKey::IP_FORWARD, SysctlKey::IPV6_FORWARD, SysctlKey::REDIRECTS].contains(&key) {
         return true;
     }
     let key = SysctlKey(key.to_owned());
@@ -150,7 +151,7 @@ pub fn with(
     for (key, value) in deviating {
         let after = writes.iter().find(|write| Some(write.key.0.as_str()) == key.switch());
         if let Some(after) = after {
-            enter(key, value, &after.new);
+            enter(key, value, key.after_switch(after.new != "0"));
         }
     }
     for write in writes {

@@ -93,7 +93,7 @@ impl fmt::Display for Error {
             }
             Self::NotReadBack(_) => f.write_str("the change was made, but reading it back failed"),
             Self::ReadsBackDifferently(diff) => {
-                write!(f, "applied, but the kernel reads back {} differences", diff.changes.len())
+                write!(f, "done, but the kernel reads back differently ({} of it)", diff.changes.len())
             }
         }
     }
@@ -155,7 +155,7 @@ pub fn carry_out(
     let report = if planned.sysctls_first {
         write_sysctls(state, planned, before, &ledger)?;
         commit(nftables, state, desired, planned, before)
-            .or_else(|error| reopen(nftables, state, planned, before, error))?
+            .or_else(|error| reopen(nftables, state, planned, before, &ledger, error))?
     } else {
         let report = commit(nftables, state, desired, planned, before).inspect_err(|_| {
             let _ = journal::write(state, &before.journal);
@@ -202,19 +202,20 @@ fn still_so(
 struct Ledger {
     meanwhile: Vec<Journaled>,
     after: Vec<Journaled>,
-    /// Interfaces whose own `forwarding` is lost when the switches of a plan are written on.
-    deviating: Vec<(SysctlKey, String)>,
+    /// Keys whose own value is lost when the switches of the plan are written.
+    lost: Vec<(SysctlKey, String)>,
 }
 
 impl Ledger {
     fn new(planned: &Diff, before: &LiveState) -> Self {
-        let switches =
-            planned.sysctls.iter().filter(|write| write.key.switch().is_none() && write.new != "0");
-        let deviating: Vec<_> =
-            switches.flat_map(|write| live::deviating(&write.key.0, &write.old)).collect();
+        let switches = planned.sysctls.iter().filter(|write| write.key.switch().is_none());
+        let deviating = |write: &SysctlWrite| live::deviating(&write.key.0, &write.old);
+        let lost: Vec<_> = switches.clone().flat_map(deviating).collect();
+        // On the way out the journal has them already.
+        let entered: Vec<_> = switches.filter(|write| write.new != "0").flat_map(deviating).collect();
         let mine = journal::still_mine(before);
-        let after = journal::with(&mine, &planned.sysctls, before, &deviating);
-        Self { meanwhile: journal::both(&mine, &after), after, deviating }
+        let after = journal::with(&mine, &planned.sysctls, before, &entered);
+        Self { meanwhile: journal::both(&mine, &after), after, lost }
     }
 
     fn open(&self, state: &StateDir, before: &LiveState) -> Result<(), state_dir::Error> {
@@ -237,11 +238,12 @@ fn reopen(
     state: &StateDir,
     planned: &Diff,
     before: &LiveState,
+    ledger: &Ledger,
     error: Error,
 ) -> Result<Report, Error> {
     match nftables.read_tables(crate::ruleset::TABLE_NAME) {
         Ok(now) if now.tables == before.ruleset => {
-            undo_sysctls(state, &planned.sysctls, before).map_err(|undo| half_done(&error, undo))?;
+            undo_sysctls(state, &planned.sysctls, before, ledger).map_err(|undo| half_done(&error, undo))?;
             Err(error)
         }
         _ => Err(half_done(&error, "the tables are not what they were".into())),
@@ -309,13 +311,7 @@ fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState, ledger: &
         if let Err(source) = fs::write(live::sysctl_path(&write.key), format!("{}\n", write.new)) {
             let error = Error::Sysctl { key: write.key.clone(), source };
             let written = &planned.sysctls[..index];
-            let undone = undo_sysctls(state, written, before).and_then(|()| {
-                let own = ledger
-                    .deviating
-                    .iter()
-                    .map(|(key, value)| fs::write(live::sysctl_path(key), format!("{value}\n")));
-                own.collect::<io::Result<()>>().map_err(Into::into)
-            });
+            let undone = undo_sysctls(state, written, before, ledger);
             return match undone {
                 Ok(()) => Err(error),
                 Err(undo) => Err(half_done(&error, undo)),
@@ -329,9 +325,13 @@ fn undo_sysctls(
     state: &StateDir,
     written: &[SysctlWrite],
     before: &LiveState,
+    ledger: &Ledger,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     for write in written.iter().rev() {
         fs::write(live::sysctl_path(&write.key), format!("{}\n", write.old))?;
+    }
+    for (key, value) in &ledger.lost {
+        fs::write(live::sysctl_path(key), format!("{value}\n"))?;
     }
     journal::write(state, &before.journal)?;
     Ok(())

@@ -21,8 +21,21 @@ impl SysctlKey {
     /// Whether the host forwards IPv6. Every write resets the per-interface values.
     pub const IPV6_FORWARD: &'static str = "net/ipv6/conf/all/forwarding";
 
-    /// For the `forwarding` of one interface, or of those to come (`default`): the switch that resets it.
+    /// Whether the host takes ICMP redirects. The IPv4 switch sets it to the opposite of itself
+    /// (inet_forward_change in net/ipv4/devinet.c).
+    pub const REDIRECTS: &'static str = "net/ipv4/conf/all/accept_redirects";
+
+    /// What a key that a switch resets is after that switch was written.
+    pub fn after_switch(&self, on: bool) -> &'static str {
+        if on == (self.0 == Self::REDIRECTS) { "0" } else { "1" }
+    }
+
+    /// For the `forwarding` of one interface, or of those to come (`default`), and for [`Self::REDIRECTS`]:
+    /// the switch that resets it.
     pub fn switch(&self) -> Option<&'static str> {
+        if self.0 == Self::REDIRECTS {
+            return Some(Self::IP_FORWARD);
+        }
         [Self::IP_FORWARD, Self::IPV6_FORWARD].into_iter().find(|switch| {
             let rest = self.0.strip_prefix(Self::interfaces(switch)).and_then(|rest| rest.strip_prefix('/'));
             rest.and_then(|rest| rest.strip_suffix("/forwarding")).is_some_and(|link| link != "all")

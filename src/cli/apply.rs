@@ -160,6 +160,9 @@ pub(super) fn applying_failed(error: &apply::Error, topology: &Topology, command
         apply::Error::Sysctl { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             return not_permitted(failure, command);
         }
+        apply::Error::ReadsBackDifferently(_) if topology.file.is_empty() => {
+            failure = failure.hint("see what is left: isoplan remove --dry-run");
+        }
         apply::Error::ReadsBackDifferently(_) => {
             failure = failure.hint(format!("see what differs: isoplan plan {}", topology.file));
         }

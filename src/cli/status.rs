@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::plan::Host;
 use super::topology::TopologyArg;
 use super::{Output, StateArgs};
-use crate::diff::LiveState;
+use crate::apply::journal;
+use crate::diff::{Journaled, LiveState};
 use crate::error::{Exit, Failure};
 use crate::plan::{JSON_VERSION, Plan};
 use crate::render::plan::changes;
@@ -82,10 +83,14 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     };
     let plan = topology.as_ref().map(|topology| Plan::new(topology, &live));
     let drops = drops(&live);
-    let wrote_sysctls = live.journal.iter().any(|entry| live.sysctls.get(&entry.key) == Some(&entry.written));
+    // With the sysctl approach there is no table: what it has closed is the forwarding of interfaces.
+    // Forwarding alone, switched on by isoplan, is no policy, and worse than none.
+    let mine = journal::still_mine(&live);
+    let closes = |entry: &&Journaled| entry.key.0.ends_with("/forwarding") && entry.written == "0";
+    let has_closed = mine.iter().find(closes).is_some();
     let in_place = match &plan {
         Some(plan) => plan.diff.is_empty(),
-        None => !live.ruleset.is_empty() || wrote_sysctls,
+        None => !live.ruleset.is_empty() || has_closed,
     };
     if args.json {
         output.json(&StatusJson {
@@ -118,7 +123,7 @@ fn text(live: &LiveState, plan: Option<&Plan<'_>>, drops: &[Drop<'_>], in_place:
         (None, true) => {
             "isoplan is on this host. Name a topology to see whether it is what it should be.\n".to_owned()
         }
-        (None, false) if !live.journal.is_empty() => {
+        (None, false) if !journal::still_mine(live).is_empty() => {
             "isoplan's tables are gone, and sysctls that it changed are still changed.\n".to_owned()
         }
         (None, false) => "isoplan has nothing on this host.\n".to_owned(),

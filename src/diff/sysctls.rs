@@ -7,9 +7,6 @@ use super::{Action, Change, Diff, Journaled, Kind, LiveState, SysctlWrite};
 use crate::approach::{Desired, SysctlKey};
 use crate::topology::EntryId;
 
-/// What a per-interface key becomes when forwarding is switched on (devinet_sysctl_forward).
-const RESET_TO: &str = "1";
-
 pub(super) fn compare(diff: &mut Diff, desired: &Desired, live: &LiveState) {
     let wanted: BTreeSet<&SysctlKey> = desired.sysctls.iter().map(|sysctl| &sysctl.key).collect();
     restored(diff, live, &wanted);
@@ -25,7 +22,7 @@ pub(super) fn compare(diff: &mut Diff, desired: &Desired, live: &LiveState) {
             continue;
         };
         // What it will be by the time it is written.
-        let now = if resets && sysctl.key.0.starts_with("net/ipv4/conf/") { RESET_TO } else { now };
+        let now = if resets && sysctl.key.switch().is_some() { sysctl.key.after_switch(true) } else { now };
         if *now == sysctl.value {
             continue;
         }
@@ -52,9 +49,13 @@ fn restored(diff: &mut Diff, live: &LiveState, wanted: &BTreeSet<&SysctlKey>) {
         let is_switch = |other: &&Journaled| Some(other.key.0.as_str()) == entry.key.switch();
         let goes_back = switches.iter().copied().find(is_switch);
         let (now, target) = match goes_back {
-            Some(switch) => (switch.original.as_str(), entry.original.as_str()),
+            Some(switch) => (entry.key.after_switch(switch.original != "0"), entry.original.as_str()),
             // Forwarding stays on by isoplan's doing: then this interface has it on as well.
-            None if live.journal.iter().any(|other| is_switch(&other)) => (entry.written.as_str(), RESET_TO),
+            None if wanted.iter().any(|key| Some(key.0.as_str()) == entry.key.switch())
+                && live.journal.iter().any(|other| is_switch(&other)) =>
+            {
+                (entry.written.as_str(), entry.key.after_switch(true))
+            }
             None => (entry.written.as_str(), entry.original.as_str()),
         };
         if now != target {

@@ -143,3 +143,35 @@ fn ipv6_is_forwarded_only_where_the_file_has_it() {
         check("by sysctls", &sysctl, false);
     });
 }
+
+/// Forwarding that isoplan switched on, without its tables, is the worst state there is: a status that goes by
+/// what isoplan once wrote would call it fine.
+#[test]
+fn forwarding_without_tables_is_not_in_place() {
+    in_namespace(|| {
+        let (host, isoplan) = start();
+        isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+        assert_eq!(isoplan.run(&["status"]).code, Some(0));
+        host.nft(&["flush", "ruleset"]).expect("flush");
+        let status = isoplan.run(&["status"]);
+        assert_eq!(status.code, Some(2), "{status}");
+        assert!(status.stdout.contains("tables are gone"), "{status}");
+        assert_eq!(isoplan.run(&["status", "topology.toml"]).code, Some(2));
+    });
+}
+
+/// What others have taken over meanwhile is not restored by halves: a guarded NIC that did not forward before
+/// must not come out of `remove` forwarding.
+#[test]
+fn remove_opens_no_nic_when_forwarding_was_switched_off_by_others() {
+    in_namespace(|| {
+        let (host, isoplan) = start();
+        host.ip("link add eth1 type veth peer name peer1\n").expect("add a link");
+        isoplan.run(&["apply", "sysctl.toml", "--yes"]).ok();
+        host.sysctl("net/ipv4/ip_forward", "0").expect("write a sysctl");
+        isoplan.run(&["remove", "--yes"]).ok();
+        assert_eq!(host.read_sysctl("net/ipv4/conf/eth1/forwarding").expect("read a sysctl").trim(), "0");
+        let again = isoplan.run(&["remove", "--yes"]).ok();
+        assert!(again.contains("nothing to do"), "{again}");
+    });
+}
