@@ -25,7 +25,7 @@ pub struct Plan<'t> {
     /// Interfaces of the topology that the host does not have now. Rules go by name and hold as soon as
     /// they appear.
     pub absent: Vec<String>,
-    /// This host's addresses that the file gives no reason to close, though what they are on is closed.
+    /// This host's addresses on links of the file that are in no subnet of it, so that no rule closes them.
     pub uncovered: Vec<String>,
     /// Links of this host that have an address and are not in the file.
     pub unknown: Vec<String>,

@@ -121,11 +121,9 @@ fn is_link_name(link: &str) -> bool {
     (1..=IF_NAME_MAX).contains(&link.len()) && !link.contains(['/', '\0']) && !matches!(link, "." | "..")
 }
 
-/// The entries whose sysctl still has the value that isoplan wrote. What somebody else has changed since
-/// is theirs.
+/// The entries that are still isoplan's: see [`LiveState::is_still_mine`].
 pub fn still_mine(live: &LiveState) -> Vec<Journaled> {
-    let mine = |entry: &&Journaled| live.sysctls.get(&entry.key) == Some(&entry.written);
-    live.journal.iter().filter(mine).cloned().collect()
+    live.journal.iter().filter(|entry| live.is_still_mine(entry)).cloned().collect()
 }
 
 /// The journal once these writes have happened. A key that was there keeps its original value.

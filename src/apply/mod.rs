@@ -311,8 +311,7 @@ fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState, ledger: &
         if let Err(source) = fs::write(live::sysctl_path(&write.key), format!("{}\n", write.new)) {
             let error = Error::Sysctl { key: write.key.clone(), source };
             let written = &planned.sysctls[..index];
-            let undone = undo_sysctls(state, written, before, ledger);
-            return match undone {
+            return match undo_sysctls(state, written, before, ledger) {
                 Ok(()) => Err(error),
                 Err(undo) => Err(half_done(&error, undo)),
             };

@@ -86,8 +86,8 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     // With the sysctl approach there is no table: what it has closed is the forwarding of interfaces.
     // Forwarding alone, switched on by isoplan, is no policy, and worse than none.
     let mine = journal::still_mine(&live);
-    let closes = |entry: &&Journaled| entry.key.0.ends_with("/forwarding") && entry.written == "0";
-    let has_closed = mine.iter().find(closes).is_some();
+    let closes = |entry: &Journaled| entry.key.0.ends_with("/forwarding") && entry.written == "0";
+    let has_closed = mine.iter().any(closes);
     let in_place = match &plan {
         Some(plan) => plan.diff.is_empty(),
         None => !live.ruleset.is_empty() || has_closed,

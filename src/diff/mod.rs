@@ -32,6 +32,14 @@ pub struct LiveState {
     pub addresses: BTreeMap<String, BTreeSet<IpAddr>>,
 }
 
+impl LiveState {
+    /// Whether a sysctl still has the value that isoplan wrote. What somebody else has changed since is
+    /// theirs.
+    pub fn is_still_mine(&self, entry: &Journaled) -> bool {
+        self.sysctls.get(&entry.key) == Some(&entry.written)
+    }
+}
+
 /// A sysctl that isoplan has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journaled {

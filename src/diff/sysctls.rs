@@ -36,9 +36,7 @@ pub(super) fn compare(diff: &mut Diff, desired: &Desired, live: &LiveState) {
 /// wrote. Switches first, because they reset the keys of every interface.
 fn restored(diff: &mut Diff, live: &LiveState, wanted: &BTreeSet<&SysctlKey>) {
     let why = "isoplan set it, and nothing asks for it any more";
-    let mine = |entry: &&Journaled| {
-        !wanted.contains(&entry.key) && live.sysctls.get(&entry.key) == Some(&entry.written)
-    };
+    let mine = |entry: &&Journaled| !wanted.contains(&entry.key) && live.is_still_mine(entry);
     let (interfaces, switches): (Vec<_>, Vec<_>) =
         live.journal.iter().filter(mine).partition(|entry| entry.key.switch().is_some());
     for entry in switches.iter().filter(|entry| entry.written != entry.original) {
