@@ -15,6 +15,8 @@ pub enum Exit {
     Failed = 1,
     /// There are differences (`plan --detailed-exitcode`, `status`).
     Differences = 2,
+    /// Packets arrived that should not have, or did not that should (`compare`, `verify`).
+    Leak = 3,
     /// The command line makes no sense (EX_USAGE of sysexits.h).
     Usage = 64,
     /// The topology was refused (EX_DATAERR of sysexits.h).

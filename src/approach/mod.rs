@@ -4,9 +4,66 @@ mod nftables;
 mod rules;
 mod sysctl;
 
+use serde::{Deserialize, Serialize};
+
 use crate::intent::{Intent, IpFamily};
 use crate::ruleset::Ruleset;
 use crate::topology::{ApproachName, EntryId};
+
+/// An approach that packets are sent against: those that isoplan applies, and those to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approach {
+    /// The host as it is without any: the control.
+    None,
+    /// Drops by source and destination prefix in Docker's chain, IPv4, as most people write them.
+    Iptables,
+    /// The textbook drop by source and destination prefix in nftables, both families.
+    NftablesSubnet,
+    /// Per-interface `forwarding`.
+    Sysctl,
+    /// Policy routing: `prohibit` for each pair of prefixes.
+    Route,
+    /// Drops and masquerade in tables named isoplan.
+    Nftables,
+    /// `nftables` and `sysctl` together.
+    Layered,
+}
+
+impl Approach {
+    /// All, in the order of the table.
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::Iptables,
+        Self::NftablesSubnet,
+        Self::Sysctl,
+        Self::Route,
+        Self::Nftables,
+        Self::Layered,
+    ];
+
+    /// Its word on the command line and in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Iptables => "iptables",
+            Self::NftablesSubnet => "nftables-subnet",
+            Self::Sysctl => "sysctl",
+            Self::Route => "route",
+            Self::Nftables => "nftables",
+            Self::Layered => "layered",
+        }
+    }
+}
+
+impl From<ApproachName> for Approach {
+    fn from(name: ApproachName) -> Self {
+        match name {
+            ApproachName::Nftables => Self::Nftables,
+            ApproachName::Sysctl => Self::Sysctl,
+        }
+    }
+}
 
 /// A sysctl by its path below `/proc/sys`, for example `net/ipv4/conf/eth1.100/forwarding`.
 ///

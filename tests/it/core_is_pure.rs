@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules above the line of `docs/architecture.md`.
-const CORE: [&str; 7] = ["topology", "intent", "ruleset", "approach", "diff", "plan", "render"];
+const CORE: [&str; 8] = ["topology", "intent", "ruleset", "approach", "diff", "plan", "render", "verify"];
 
 /// The modules below it.
-const SHELL: [&str; 4] = ["live", "apply", "netlink", "cli"];
+const SHELL: [&str; 5] = ["live", "apply", "netlink", "lab", "cli"];
 
 /// Modules of std that read or change the world, or the clock, or make another order each time.
 const STD: [&str; 7] = ["fs", "process", "env", "time", "thread", "io", "os"];
