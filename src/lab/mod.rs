@@ -13,4 +13,5 @@ pub mod node;
 pub mod prober;
 pub mod protect;
 pub mod run;
+pub mod trace;
 pub mod worker;
