@@ -6,6 +6,7 @@ pub mod change;
 pub mod guarantee;
 pub mod outcome;
 pub mod packet;
+pub mod pattern;
 pub mod probe;
 pub mod question;
 pub mod report;
