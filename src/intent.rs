@@ -330,6 +330,13 @@ impl<'t> Intent<'t> {
         by_reach || self.topology.allows.iter().any(|allow| IpFamily::of(&allow.to) == family)
     }
 
+    /// Whether a network may open nothing to a NIC but what exceptions say.
+    pub fn is_closed(&self, network: usize, nic: usize) -> bool {
+        let way = |family| self.way(Party::Network(network), Party::Nic(nic), family);
+        let mut ways = IpFamily::BOTH.into_iter().filter_map(way).peekable();
+        ways.peek().is_some() && ways.all(|way| !matches!(way, Way::Open | Way::Published))
+    }
+
     /// NICs that networks of a class may send nothing to but answers, besides those guarded for everyone.
     pub fn closed_to<'a>(&'a self, key: &'a ClassKey) -> impl Iterator<Item = usize> + 'a {
         (0..self.guards.len()).filter(|nic| self.guards[*nic] != Guard::All && !key.reaches.contains(nic))

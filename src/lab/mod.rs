@@ -7,6 +7,7 @@
 pub mod build;
 pub mod capture;
 pub mod change;
+pub mod flood;
 pub mod frame;
 pub mod isolate;
 pub mod node;

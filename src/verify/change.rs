@@ -1,9 +1,14 @@
 //! Changes of the host, each followed by probes in a lab of its own.
 
+mod added;
+mod subject;
+
+pub use added::{Added, added, unknown_link};
+pub use subject::{Subject, applies, families, subject};
+
 use serde::{Deserialize, Serialize};
 
-/// What is changed on the host. Where a NIC is meant, it is the first one that is closed to the network of
-/// the probe.
+/// What is changed on the host. "The NIC" and "the bridge" are those of [`subject`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
