@@ -48,6 +48,10 @@ pub enum Change {
     BridgeNfCallOff,
     /// The approach is applied again while packets flow.
     AppliedUnderFlood,
+    /// Somebody's DNAT leads from the gateway of the containers to the closed NIC, UDP and TCP: port
+    /// [`DNAT_TO_SERVER`] to [`PORT`](super::probe::PORT) of the server there, port [`DNAT_TO_HOST`] to
+    /// [`PORT`](super::probe::PORT) of the host's own address there.
+    Dnat,
     /// A macvlan on the closed NIC is given to a container. A residual.
     Macvlan,
     /// tc redirects what the container sends out of the closed NIC. A residual.
@@ -58,9 +62,14 @@ pub enum Change {
     RulesetFlushed,
 }
 
+/// The port of the gateway that [`Change::Dnat`] leads to the server of the closed NIC.
+pub const DNAT_TO_SERVER: u16 = 7001;
+/// The port of the gateway that [`Change::Dnat`] leads to the host's own address on the closed NIC.
+pub const DNAT_TO_HOST: u16 = 7002;
+
 impl Change {
     /// All, in the order of the table.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ForwardToggled,
         Self::NicDown,
         Self::NicRecreated,
@@ -79,6 +88,7 @@ impl Change {
         Self::NicAbsentAtApply,
         Self::BridgeNfCallOff,
         Self::AppliedUnderFlood,
+        Self::Dnat,
         Self::Macvlan,
         Self::TcRedirect,
         Self::Relay,
@@ -106,6 +116,7 @@ impl Change {
             Self::NicAbsentAtApply => "nic-absent-at-apply",
             Self::BridgeNfCallOff => "bridge-nf-call-off",
             Self::AppliedUnderFlood => "applied-under-flood",
+            Self::Dnat => "dnat",
             Self::Macvlan => "macvlan",
             Self::TcRedirect => "tc-redirect",
             Self::Relay => "relay",

@@ -82,7 +82,12 @@ pub enum Body {
         /// Destination.
         port: u16,
     },
-    /// Any other IP protocol (47 GRE, 50 ESP, 132 SCTP, 4 IP-in-IP, ...) with the id as payload.
+    /// SCTP (RFC 9260): an INIT chunk.
+    Sctp {
+        /// Destination.
+        port: u16,
+    },
+    /// Any other IP protocol (47 GRE, 50 ESP, 4 IP-in-IP, ...) with the id as payload.
     Protocol(u8),
     /// ICMP destination unreachable (port) about a packet from `source` to `destination`: UDP with these ports.
     Unreachable {

@@ -9,6 +9,11 @@ use super::question::Question;
 use super::world::Place;
 use crate::intent::IpFamily;
 
+/// The destination port of most probes. Whoever is to answer, answers here over UDP and TCP; on other ports
+/// too where a probe of [`Sending::Socket`] or [`Sending::Session`] goes there. Behind a DNAT it is the port
+/// that the packet arrives at.
+pub const PORT: u16 = 9000;
+
 /// How a probe is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sending {

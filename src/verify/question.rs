@@ -24,6 +24,8 @@ pub enum Question {
     HostAddress,
     /// Can the closed network reach a container?
     FromGuarded,
+    /// Can a neighbour of the host reach a port that was not published?
+    Unpublished,
     /// Can it reach other networks through the host?
     Transit,
     /// Can one container network reach another?

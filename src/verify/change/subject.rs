@@ -106,6 +106,7 @@ fn can(
         | Change::AcceptFirst
         | Change::BridgeNfCallOff
         | Change::AppliedUnderFlood
+        | Change::Dnat
         | Change::Relay
         | Change::RulesetFlushed => true,
         Change::BroadcastForwarding => family == IpFamily::V4,
