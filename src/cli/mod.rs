@@ -7,6 +7,7 @@ mod output;
 mod plan;
 mod remove;
 mod render;
+mod stage;
 mod status;
 mod topology;
 
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::error::{Exit, Failure};
 pub use output::Output;
+pub use stage::stage;
 
 /// Plans, proves and applies network isolation on a container host.
 ///

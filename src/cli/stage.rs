@@ -1,0 +1,66 @@
+//! `isoplan lab-stage`: how a lab is started from inside. Not for users, so neither in the help nor in the
+//! completions.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::error::Exit;
+use crate::lab::{isolate, worker};
+
+/// Runs a stage when the process was started as one.
+pub fn stage() -> Option<ExitCode> {
+    let mut args = env::args_os().skip(1);
+    if args.next()? != isolate::STAGE {
+        return None;
+    }
+    let args: Vec<OsString> = args.collect();
+    Some(ExitCode::from(run(&args)))
+}
+
+fn run(args: &[OsString]) -> u8 {
+    let words: Vec<_> = args.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
+    match words.as_slice() {
+        ["enter", fd, "--", ..] => match fd.parse() {
+            Ok(fd) => isolate::enter(fd, &args[3..]).unwrap_or_else(|error| failed(&error)),
+            Err(_) => unknown(),
+        },
+        ["settle", fd, "--", verb, rest @ ..] => match fd.parse() {
+            Ok(_) if *verb != isolate::STAGE || rest.is_empty() => unknown(),
+            Ok(fd) => match isolate::settle(fd) {
+                Ok(()) => inside(rest),
+                Err(error) => failed(&error),
+            },
+            Err(_) => unknown(),
+        },
+        _ => unknown(),
+    }
+}
+
+/// What the first process of the lab does.
+fn inside(words: &[&str]) -> u8 {
+    match words {
+        ["try"] => match isolate::require() {
+            Ok(()) => Exit::Done as u8,
+            Err(error) => failed(&error),
+        },
+        ["work"] => match worker::work() {
+            Ok(()) => Exit::Done as u8,
+            Err(error) => failed(&error),
+        },
+        _ => unknown(),
+    }
+}
+
+fn unknown() -> u8 {
+    let _ = writeln!(io::stderr(), "{} is started by isoplan itself", isolate::STAGE);
+    Exit::Usage as u8
+}
+
+/// The process outside reads this and says it in its own words.
+fn failed(error: &dyn Display) -> u8 {
+    let _ = writeln!(io::stderr(), "{error}");
+    Exit::NotPermitted as u8
+}
