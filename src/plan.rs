@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::approach::{Desired, SysctlKey, desired};
+use crate::approach::{Approach, Desired, SysctlKey, desired};
 use crate::diff::{Action, Diff, LiveState, diff};
 use crate::intent::Intent;
-use crate::topology::{ApproachName, EntryId, Network, NetworkKind, Topology};
+use crate::topology::{EntryId, Network, NetworkKind, Topology};
 
 /// The changes for one topology on one host.
 #[derive(Debug, Clone)]
@@ -258,8 +258,8 @@ impl Plan<'_> {
         if !self.absent.is_empty() {
             let names = first(&self.absent);
             let rules = match self.desired.approach {
-                ApproachName::Nftables => " Rules go by name and hold as soon as there is one.",
-                ApproachName::Sysctl => "",
+                Approach::Nftables => " Rules go by name and hold as soon as there is one.",
+                _ => "",
             };
             remarks.push(format!("Not on this host now: {names}.{rules}"));
         }
@@ -275,7 +275,7 @@ impl Plan<'_> {
                     .to_owned(),
             );
         }
-        if self.desired.approach == ApproachName::Nftables {
+        if self.desired.approach == Approach::Nftables {
             remarks.extend(self.beside_the_file());
         }
         if !self.topology.flats.is_empty() {

@@ -1,8 +1,15 @@
 //! Approaches: pure functions from an intent to desired state, one file each.
 
+mod iptables_rules;
+mod layered;
+mod means;
 mod nftables;
+mod route;
 mod rules;
+mod subnet;
 mod sysctl;
+
+pub use means::{Means, PolicyRule, compared};
 
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +135,7 @@ pub struct Sysctl {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     /// Which approach made it.
-    pub approach: ApproachName,
+    pub approach: Approach,
     /// All tables named isoplan that should be there.
     pub ruleset: Ruleset,
     /// In the order of writing. After the tables, so that drops are in place before forwarding is on.

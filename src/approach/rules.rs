@@ -3,7 +3,10 @@
 //! The expressions come out exactly as nft compiles the same syntax, so that a rendered rule set that
 //! somebody loads with `nft -f` reads back as no difference.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::ruleset::{
     Aside, COMMENT_MAX, CmpOp, CtKey, Expr, ExthdrProtocol, FIB_DADDR, FIB_IIF, FibResult, LookupTarget,
@@ -160,6 +163,43 @@ impl RuleBuilder {
     /// Carry out the verdict that the map has for the fields, if any.
     pub(super) fn vmap(self, fields: &[Field], map: &str) -> Self {
         self.lookup(fields, map, LookupTarget::Verdict)
+    }
+
+    /// The source address is in the subnet.
+    pub(super) fn from_subnet(self, subnet: &IpNet) -> Self {
+        let field = if subnet.addr().is_ipv4() { Field::Saddr4 } else { Field::Saddr6 };
+        self.in_subnet(field, subnet)
+    }
+
+    /// The destination address is in the subnet.
+    pub(super) fn to_subnet(self, subnet: &IpNet) -> Self {
+        let field = if subnet.addr().is_ipv4() { Field::Daddr4 } else { Field::Daddr6 };
+        self.in_subnet(field, subnet)
+    }
+
+    /// nft loads the bytes of a prefix alone where it has whole ones, else the address under a mask.
+    fn in_subnet(mut self, field: Field, subnet: &IpNet) -> Self {
+        for need in field.needs() {
+            self.need(*need);
+        }
+        let bytes = |address| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let mut data = bytes(subnet.network());
+        let bits = usize::from(subnet.prefix_len());
+        let mut load = field.load(Reg(0));
+        if let (Expr::Payload { len, .. }, true) = (&mut load, bits > 0 && bits % 8 == 0) {
+            data.truncate(bits / 8);
+            *len = u32::from(subnet.prefix_len()) / 8;
+            self.exprs.push(load);
+        } else {
+            self.exprs.push(load);
+            let (mask, xor) = (bytes(subnet.netmask()), vec![0; data.len()]);
+            self.exprs.push(Expr::Bitwise { sreg: Reg(0), dreg: Reg(0), mask, xor });
+        }
+        self.cmp(&data);
+        self
     }
 
     /// The incoming link is that one.

@@ -1,9 +1,8 @@
 //! The `sysctl` approach: per-interface `forwarding`, honest about what it does not stop.
 
-use super::{Desired, Sysctl, SysctlKey, forwarding};
+use super::{Approach, Desired, Sysctl, SysctlKey, forwarding};
 use crate::intent::{Guard, Intent, IpFamily, Party};
 use crate::ruleset::Ruleset;
-use crate::topology::ApproachName;
 
 /// What `forwarding = 0` on a NIC leaves open. `tests/it/sysctl_approach.rs` holds each against packets.
 const NOT_COVERED: [&str; 7] = [
@@ -38,7 +37,7 @@ pub(super) fn desired(intent: &Intent<'_>) -> Desired {
         }
     }
     Desired {
-        approach: ApproachName::Sysctl,
+        approach: Approach::Sysctl,
         ruleset: Ruleset::new(),
         sysctls,
         not_covered: NOT_COVERED.to_vec(),

@@ -6,12 +6,12 @@ use super::apply::{applying_failed, lock};
 use super::plan::Host;
 use super::{Output, StateArgs};
 use crate::apply::{self, journal};
-use crate::approach::Desired;
+use crate::approach::{Approach, Desired};
 use crate::diff::{Action, diff};
 use crate::error::{Exit, Failure};
 use crate::plan::{JSON_VERSION, Summary};
 use crate::render::plan::changes;
-use crate::topology::{ApproachName, Topology};
+use crate::topology::Topology;
 
 /// Deletes the tables named isoplan, and gives the sysctls that isoplan changed their old values back,
 /// where they still have the value that isoplan wrote. Touches nothing else.
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let live = host.read_keys([])?;
     // A host without isoplan: nothing desired, so everything of it is to go, sysctls by the journal.
     let desired = Desired {
-        approach: ApproachName::Nftables,
+        approach: Approach::Nftables,
         ruleset: crate::ruleset::Ruleset::new(),
         sysctls: Vec::new(),
         not_covered: Vec::new(),

@@ -4,6 +4,7 @@ mod element;
 pub mod iptables;
 pub mod json;
 pub mod matrix;
+pub mod means;
 pub mod nft;
 pub mod plan;
 mod rule;

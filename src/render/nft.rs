@@ -51,6 +51,15 @@ pub fn ruleset(ruleset: &Ruleset) -> String {
     text
 }
 
+/// The tables as they are, without what makes loading them replace others.
+pub fn tables(ruleset: &Ruleset) -> String {
+    let mut text = String::new();
+    for table in ruleset.values() {
+        push_table(&mut text, table);
+    }
+    text
+}
+
 fn push_table(text: &mut String, table: &Table) {
     let _ = writeln!(text, "table {} {} {{", table.family, table.name);
     let mut first = true;

@@ -41,6 +41,10 @@ enum Meaning {
     Exists,
     Direction,
     Status,
+    /// The first bytes of an address: what nft loads for a prefix of whole bytes.
+    PrefixBytes,
+    /// An address under the mask of a prefix of so many bits.
+    PrefixBits(u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,6 +124,10 @@ impl Reader<'_> {
             }
             Expr::Bitwise { sreg, dreg, mask, xor } => {
                 let loaded = self.loaded(*sreg);
+                if let Some(bits) = prefix_bits(&loaded, mask, xor) {
+                    self.registers.insert(*dreg, Loaded { meaning: Meaning::PrefixBits(bits), ..loaded });
+                    return None;
+                }
                 let is_xor = xor.iter().any(|byte| *byte != 0);
                 let words = match (loaded.meaning, is_xor) {
                     (Meaning::Status, false) => loaded.words.clone(),
@@ -232,6 +240,16 @@ impl Reader<'_> {
         if let Some((words, field)) = known {
             return (words.to_owned(), Some(field), Meaning::Plain);
         }
+        let part = match (base, offset, self.network) {
+            (PayloadBase::Network, 12, Some(Network::Ipv4)) => Some(("ip saddr", Ipv4Addr)),
+            (PayloadBase::Network, 16, Some(Network::Ipv4)) => Some(("ip daddr", Ipv4Addr)),
+            (PayloadBase::Network, 8, Some(Network::Ipv6)) => Some(("ip6 saddr", Ipv6Addr)),
+            (PayloadBase::Network, 24, Some(Network::Ipv6)) => Some(("ip6 daddr", Ipv6Addr)),
+            _ => None,
+        };
+        if let Some((words, field)) = part.filter(|(_, field)| (len as usize) < field.len()) {
+            return (words.to_owned(), Some(field), Meaning::PrefixBytes);
+        }
         let base = match base {
             PayloadBase::Link => "ll",
             PayloadBase::Network => "nh",
@@ -285,13 +303,30 @@ impl Reader<'_> {
             (Meaning::Status, data) if op == CmpOp::Neq && data.iter().all(|byte| *byte == 0) => {
                 return Some(loaded.words);
             }
-            _ => match loaded.field {
-                Some(field) => value(field, data),
-                None => address_prefix(&loaded.words, data).unwrap_or_else(|| hex(data)),
+            _ => match (loaded.field, loaded.meaning) {
+                (Some(field), Meaning::PrefixBytes) => {
+                    let mut address = data.to_vec();
+                    address.resize(field.len(), 0);
+                    format!("{}/{}", value(field, &address), data.len() * 8)
+                }
+                (Some(field), Meaning::PrefixBits(bits)) => format!("{}/{bits}", value(field, data)),
+                (Some(field), _) => value(field, data),
+                (None, _) => address_prefix(&loaded.words, data).unwrap_or_else(|| hex(data)),
             },
         };
         Some(format!("{} {sign}{right}", loaded.words))
     }
+}
+
+/// The length of the prefix that a mask leaves of an address, if it is one.
+fn prefix_bits(loaded: &Loaded, mask: &[u8], xor: &[u8]) -> Option<u32> {
+    let is_address = matches!(loaded.field, Some(FieldType::Ipv4Addr | FieldType::Ipv6Addr));
+    let ones: u32 = mask.iter().map(|byte| byte.leading_ones()).sum();
+    let set: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+    // All bits that are set lead: no byte has one behind a zero, and no byte behind such a byte has any.
+    let is_prefix =
+        ones == set && mask.iter().skip_while(|byte| **byte == 0xff).skip(1).all(|byte| *byte == 0);
+    (is_address && is_prefix && xor.iter().all(|byte| *byte == 0)).then_some(ones)
 }
 
 /// nft loads only the first bytes of an address for a prefix of 8, 16 or 24 bits.

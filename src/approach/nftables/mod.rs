@@ -12,10 +12,10 @@ mod table;
 use std::collections::BTreeSet;
 
 use self::table::TableBuilder;
-use super::{Desired, forwarding};
+use super::{Approach, Desired, forwarding};
 use crate::intent::{ClassKey, Guard, Intent, IpFamily, Party};
 use crate::ruleset::{ChainKind, FieldType, Hook, Priority, Ruleset, SetData};
-use crate::topology::{ApproachName, EntryId, IfName, NamePattern, NetworkKind};
+use crate::topology::{EntryId, IfName, NamePattern, NetworkKind};
 
 /// What this approach cannot stop (the residuals that were measured).
 const NOT_COVERED: [&str; 6] = [
@@ -30,7 +30,7 @@ const NOT_COVERED: [&str; 6] = [
 /// Desired state of the `nftables` approach.
 pub(super) fn desired(intent: &Intent<'_>) -> Desired {
     Desired {
-        approach: ApproachName::Nftables,
+        approach: Approach::Nftables,
         ruleset: ruleset(intent),
         sysctls: forwarding(intent),
         not_covered: NOT_COVERED.to_vec(),
