@@ -13,9 +13,6 @@ use super::Id;
 use super::mark::{self, Mark};
 use crate::verify::packet::{Body, Packet, Pieces};
 
-/// Where packets of a protocol with ports go that have none of their own: discard, RFC 863.
-const DISCARD: u16 = 9;
-
 /// The protocol's number, and header and payload. None where there is no such packet.
 pub(super) fn bytes(packet: &Packet, id: Id, source_port: u16) -> Option<(u8, Vec<u8>)> {
     let ends = (packet.source, packet.destination);
@@ -33,7 +30,8 @@ pub(super) fn bytes(packet: &Packet, id: Id, source_port: u16) -> Option<(u8, Ve
         Body::TcpSyn { port } => segment(port, &|tcp| tcp.syn = true),
         Body::TcpAck { port } => segment(port, &|tcp| tcp.ack = true),
         Body::TcpInvalid { port } => segment(port, &|tcp| (tcp.syn, tcp.fin, tcp.rst) = (true, true, true)),
-        Body::Protocol(number) => Some((number, other(number, source_port, id, &payload))),
+        Body::Sctp { port } => Some((IpNumber::SCTP.0, sctp(source_port, port, id, &payload))),
+        Body::Protocol(number) => Some((number, other(number, id, &payload))),
         Body::Unreachable { source, destination } => {
             unreachable(ends, &quoted(source, destination, &mark::payload(Mark::Error, id))?)
         }
@@ -112,19 +110,18 @@ fn quoted(source: (IpAddr, u16), destination: (IpAddr, u16), payload: &[u8]) -> 
 }
 
 /// A packet of another protocol, with the least of a header that makes conntrack take it for one.
-fn other(number: u8, source_port: u16, id: Id, payload: &[u8]) -> Vec<u8> {
+fn other(number: u8, id: Id, payload: &[u8]) -> Vec<u8> {
     match IpNumber(number) {
         // RFC 2784: no flags, and the type of what is inside.
         IpNumber::GRE => [&[0, 0], &super::SENTINEL_ETHERTYPE.to_be_bytes()[..], payload].concat(),
         // RFC 4303: security parameters index and sequence number.
         IpNumber::ENCAPSULATING_SECURITY_PAYLOAD => [&id.0.to_be_bytes(), &[0, 0, 0, 1], payload].concat(),
-        IpNumber::SCTP => sctp(source_port, id, payload),
         _ => payload.to_vec(),
     }
 }
 
 /// An INIT with a padding parameter: RFC 9260, sections 3.1 and 3.3.2; RFC 4820, section 4.
-fn sctp(source_port: u16, id: Id, payload: &[u8]) -> Vec<u8> {
+fn sctp(source_port: u16, port: u16, id: Id, payload: &[u8]) -> Vec<u8> {
     const INIT: u8 = 1;
     const PADDING: u16 = 0x8005;
     let length = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX).to_be_bytes();
@@ -144,7 +141,7 @@ fn sctp(source_port: u16, id: Id, payload: &[u8]) -> Vec<u8> {
     ]
     .concat();
     // A verification tag of 0 goes with an INIT, section 8.5.1.
-    let ports = [source_port.to_be_bytes(), DISCARD.to_be_bytes()].concat();
+    let ports = [source_port.to_be_bytes(), port.to_be_bytes()].concat();
     let without = [ports.as_slice(), &[0; 8], &chunk].concat();
     // The one checksum on the wire that is little endian, appendix A.
     let checksum = crc32c(&without).to_le_bytes();

@@ -97,7 +97,8 @@ fn every_body_is_read_back() {
             Body::TcpAck { port: 9 },
             Body::TcpInvalid { port: 9 },
             Body::Protocol(47),
-            Body::Protocol(132),
+            Body::Protocol(50),
+            Body::Sctp { port: 9 },
             Body::Unreachable { source: (quoted.destination, 5), destination: (quoted.source, 6) },
         ];
         for body in bodies {
@@ -131,6 +132,15 @@ fn every_body_is_read_back() {
                         (tcp.sequence_number(), tcp.syn(), tcp.fin(), tcp.rst()),
                         (ID.0, true, true, true)
                     );
+                }
+                (Body::Sctp { port }, None) => {
+                    let bytes = read.ip_payload().expect("a payload").payload;
+                    assert_eq!(bytes[..4], [PORT.to_be_bytes(), port.to_be_bytes()].concat());
+                    let without = [&bytes[..8], &[0; 4], &bytes[12..]].concat();
+                    assert_eq!(bytes[8..12], body::crc32c(&without).to_le_bytes());
+                    // The one chunk is as long as it says.
+                    assert_eq!(usize::from(u16::from_be_bytes([bytes[14], bytes[15]])), bytes.len() - 12);
+                    assert_eq!(mark::find(bytes), Some((Mark::Probe, ID)));
                 }
                 (Body::Protocol(number), None) => {
                     assert_eq!(protocol, number);
@@ -251,7 +261,8 @@ fn bodies() -> impl Strategy<Value = Body> {
         port.prop_map(|port| Body::TcpAck { port }),
         port.prop_map(|port| Body::TcpInvalid { port }),
         // None that is an extension header.
-        prop::sample::select(vec![4_u8, 47, 50, 132, 253]).prop_map(Body::Protocol),
+        prop::sample::select(vec![4_u8, 47, 50, 253]).prop_map(Body::Protocol),
+        port.prop_map(|port| Body::Sctp { port }),
         any::<[u16; 2]>().prop_map(|[a, b]| Body::Unreachable {
             source: (address("192.0.2.1"), a),
             destination: (address("192.0.2.2"), b)
