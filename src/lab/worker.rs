@@ -1,14 +1,25 @@
 //! The process inside a lab that carries out one job and tells what it saw: `isoplan lab-stage work`.
 
-use std::io;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
+use super::build::{Lab, Options};
+use super::prober::Prober;
+use super::{change, isolate, protect, trace};
 use crate::approach::Approach;
+use crate::intent::Intent;
+use crate::topology::parse;
+use crate::verify::catalogue::{self, Extent};
 use crate::verify::change::Change;
 use crate::verify::outcome::Observation;
+use crate::verify::probe::Probe;
+use crate::verify::world::World;
 
-/// One lab: an approach, a change of the host, and probes. Goes to the worker's stdin as one line of JSON.
+/// One lab: an approach, a change of the host, and probes. Goes to the worker's stdin as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// The name of the topology file, for messages.
@@ -48,5 +59,81 @@ pub enum Said {
 ///
 /// When stdin or stdout fails; a lab that fails is said on stdout.
 pub fn work() -> io::Result<()> {
-    todo!()
+    isolate::require()?;
+    let mut text = Vec::new();
+    io::stdin().lock().read_to_end(&mut text)?;
+    let job: Job = serde_json::from_slice(&text)?;
+    // A panic says nothing about the packets.
+    let ended = catch_unwind(AssertUnwindSafe(|| carry_out(&job)))
+        .unwrap_or_else(|panic| Err(format!("isoplan failed in the lab: {}", words(panic.as_ref()))));
+    say(&Said::Ended(ended.err()))
+}
+
+fn carry_out(job: &Job) -> Result<(), String> {
+    let topology = parse(&job.file, job.text.as_bytes()).map_err(|refused| {
+        refused.mistakes.first().map_or_else(String::new, |first| first.message.clone())
+    })?;
+    let intent = Intent::new(&topology);
+    let world = World::new(&intent);
+    let mut known: BTreeMap<String, Probe> = catalogue::probes(&intent, &world, Extent::Full)
+        .into_iter()
+        .map(|probe| (probe.name.clone(), probe))
+        .collect();
+    let mut probes = Vec::new();
+    for name in &job.probes {
+        match known.remove(name) {
+            Some(probe) => probes.push(probe),
+            None => observed(name, Observation::unknown("there is no such probe"))?,
+        }
+    }
+    let approach = job.approach;
+    let masquerades = protect::engine_masquerades(&intent, approach);
+    let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    let options = Options { engine_masquerades: masquerades, cpu: job.cpu };
+    let mut lab = Lab::start(world, options).map_err(failed("cannot build the lab"))?;
+    protect::load_engine(&lab, &intent, masquerades)
+        .map_err(failed("cannot load the container engine's rules"))?;
+    let mut prober = Prober::start(&lab).map_err(failed("cannot open the captures"))?;
+    let kept = match job.change {
+        Some(change) => Some(
+            change::before_apply(&mut lab, &intent, change).map_err(failed("cannot prepare the change"))?,
+        ),
+        None => None,
+    };
+    prober.prepare(&lab, &probes);
+    protect::apply(&lab, &intent, approach).map_err(failed("cannot apply the approach"))?;
+    let witnessed = match (job.change, kept) {
+        (Some(change), Some(kept)) => {
+            change::after_apply(&mut lab, &mut prober, &intent, approach, change, kept)
+                .map_err(failed("cannot change the host"))?
+        }
+        _ => change::Witnessed::default(),
+    };
+    for probe in &probes {
+        let observation = if job.is_traced {
+            trace::traced(&lab, &mut prober, &intent, probe)
+        } else {
+            prober.run(&lab, probe)
+        };
+        observed(&probe.name, change::with_witnessed(probe, observation, &witnessed))?;
+    }
+    Ok(())
+}
+
+fn observed(name: &str, observation: Observation) -> Result<(), String> {
+    say(&Said::Observed { probe: name.to_owned(), observation }).map_err(|error| error.to_string())
+}
+
+fn say(said: &Said) -> io::Result<()> {
+    let mut line = serde_json::to_string(said)?;
+    line.push('\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line.as_bytes())?;
+    stdout.flush()
+}
+
+/// The message of a panic.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked")
 }
