@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::error::Exit;
-use crate::lab::{isolate, worker};
+use crate::lab::{flood, isolate, worker};
 
 /// Runs a stage when the process was started as one.
 pub fn stage() -> Option<ExitCode> {
@@ -35,6 +35,10 @@ fn run(args: &[OsString]) -> u8 {
             },
             Err(_) => unknown(),
         },
+        ["flood", targets @ ..] => {
+            let targets: Vec<String> = targets.iter().map(|target| (*target).to_owned()).collect();
+            flood::send(&targets).map_or_else(|error| failed(&error), |()| Exit::Done as u8)
+        }
         _ => unknown(),
     }
 }

@@ -15,8 +15,9 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd as _, RawFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -43,7 +44,15 @@ pub const DIRECTORY: &str = "/run/isoplan-lab";
 const STATE_DIRECTORY: &str = "/run/isoplan";
 
 /// This program, also when its file was replaced meanwhile.
-const PROGRAM: &str = "/proc/self/exe";
+const THIS: &str = "/proc/self/exe";
+
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Labs are made with this program from now on, where the one that calls is not isoplan: a test. The first call
+/// counts.
+pub fn use_program(path: impl Into<PathBuf>) {
+    let _ = PROGRAM.set(path.into());
+}
 
 /// A process inside the lab's namespaces, as the one outside sees it. When this is dropped, or the process that
 /// holds it ends in whatever way, everything inside ends.
@@ -71,7 +80,7 @@ impl Drop for Inside {
 /// When the program cannot be started. That namespaces cannot be made shows in the exit code and on stderr.
 pub fn start<S: AsRef<OsStr>>(args: &[S], stdin: Stdio, stdout: Stdio, stderr: Stdio) -> io::Result<Inside> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(PROGRAM.get().map_or(Path::new(THIS), PathBuf::as_path));
     command.args([STAGE, "enter", &read.as_raw_fd().to_string(), "--"]).args(args);
     // A read end that some other child takes along does no harm.
     fcntl(&read, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -111,7 +120,7 @@ pub fn enter(lifeline: RawFd, args: &[OsString]) -> Result<u8, Refused> {
     // Its write end is this process's alone; the second stage sees by it whether this one is still there.
     let (alive, _held) = step("cannot make a pipe", pipe2(OFlag::O_CLOEXEC))?;
     step("cannot make a pipe", fcntl(&alive, FcntlArg::F_SETFD(FdFlag::empty())))?;
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(THIS);
     command.args([STAGE, "settle", &alive.as_raw_fd().to_string(), "--"]).args(args);
     command.env(MARK, outside.to_string()).env("ISOPLAN_STATE_DIR", STATE_DIRECTORY).env("PATH", path());
     let mut child = step("cannot start this program again", command.spawn())?;
