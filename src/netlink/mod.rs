@@ -27,7 +27,9 @@ mod error;
 #[expect(unsafe_code, reason = "libnftnl objects and socket options; the crate's only unsafe code")]
 mod ffi;
 mod read;
+mod route;
 mod socket;
+mod trace;
 mod wire;
 
 #[cfg(test)]
@@ -39,4 +41,6 @@ pub use encode::{Transaction, encode};
 pub use error::{CommitError, Error, Unencodable};
 pub use ffi::netns_cookie;
 pub use read::Snapshot;
+pub use route::{RouteFound, RouteQuery, route};
 pub use socket::Nftables;
+pub use trace::{Told, TraceSocket};

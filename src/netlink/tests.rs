@@ -8,7 +8,9 @@ mod large;
 mod planner;
 mod refusal;
 mod round_trip;
+mod route;
 mod sample;
+mod trace;
 
 use std::sync::Arc;
 use std::thread;

@@ -55,6 +55,7 @@ pub(super) mod msg {
     pub(in super::super) const DELSETELEM: u16 = 14;
     pub(in super::super) const NEWGEN: u16 = 15;
     pub(in super::super) const GETGEN: u16 = 16;
+    pub(in super::super) const TRACE: u16 = 17;
     pub(in super::super) const NEWOBJ: u16 = 18;
     pub(in super::super) const GETOBJ: u16 = 19;
     pub(in super::super) const NEWFLOWTABLE: u16 = 22;
@@ -122,6 +123,18 @@ pub(super) mod nfta {
 
     pub(in super::super) const EXPR_NAME: u16 = 1;
     pub(in super::super) const EXPR_DATA: u16 = 2;
+
+    pub(in super::super) const TRACE_TABLE: u16 = 1;
+    pub(in super::super) const TRACE_CHAIN: u16 = 2;
+    pub(in super::super) const TRACE_RULE_HANDLE: u16 = 3;
+    pub(in super::super) const TRACE_TYPE: u16 = 4;
+    pub(in super::super) const TRACE_VERDICT: u16 = 5;
+    pub(in super::super) const TRACE_ID: u16 = 6;
+    pub(in super::super) const TRACE_NETWORK_HEADER: u16 = 8;
+    pub(in super::super) const TRACE_TRANSPORT_HEADER: u16 = 9;
+    pub(in super::super) const TRACE_IIF: u16 = 10;
+    pub(in super::super) const TRACE_OIF: u16 = 12;
+    pub(in super::super) const TRACE_POLICY: u16 = 16;
 
     pub(in super::super) const OBJ_TABLE: u16 = 1;
     pub(in super::super) const OBJ_NAME: u16 = 2;

@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod change;
+pub mod explanation;
 pub mod guarantee;
 pub mod outcome;
 pub mod packet;

@@ -1,0 +1,449 @@
+//! From trace messages to the way of a packet.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::event::{Header, TraceEvent, TraceKind, TraceVerdict};
+use super::listing::Known;
+use super::{ChainPassed, Step, Stop, TRACE_TABLE, Way};
+use crate::ruleset::Family;
+use crate::verify::packet::{Body, IpExtra, Packet as Sent};
+use crate::verify::probe::{Probe, Sending, Transport};
+use crate::verify::world::World;
+
+/// How the packet of a probe is known among all that were traced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Any of these; all where it is empty.
+    pub sources: Vec<IpAddr>,
+    /// Any of these.
+    pub destinations: Vec<IpAddr>,
+    /// The protocol number, where the header shows it in one place.
+    pub protocol: Option<u8>,
+    /// The source port, where it is known.
+    pub source_port: Option<u16>,
+    /// The destination port, where it is known.
+    pub destination_port: Option<u16>,
+}
+
+impl Wanted {
+    /// The packet of a probe as it comes to the host.
+    pub fn of(world: &World, probe: &Probe) -> Self {
+        let protocol = |transport: Transport, destination: IpAddr| match (transport, destination) {
+            (Transport::Udp, _) => 17,
+            (Transport::Tcp, _) => 6,
+            (Transport::Icmp, IpAddr::V4(_)) => 1,
+            (Transport::Icmp, IpAddr::V6(_)) => 58,
+        };
+        let to = |transport: Transport, destination: IpAddr, port: u16| Self {
+            destinations: vec![destination],
+            protocol: Some(protocol(transport, destination)),
+            destination_port: (transport != Transport::Icmp).then_some(port),
+            ..Self::default()
+        };
+        match &probe.sending {
+            Sending::Frame(packet) => Self::of_packet(packet),
+            Sending::Socket { protocol, destination, port } => to(*protocol, *destination, *port),
+            Sending::Session { destination, port } => to(Transport::Tcp, *destination, *port),
+            Sending::Established { protocol: transport, opener, destination, port, .. }
+                if *opener == probe.sender =>
+            {
+                to(*transport, *destination, *port)
+            }
+            Sending::Established { protocol: transport, destination, port, .. } => Self {
+                sources: world.node(probe.sender).addresses.iter().map(ipnet::IpNet::addr).collect(),
+                protocol: Some(protocol(*transport, *destination)),
+                source_port: Some(*port),
+                ..Self::default()
+            },
+            Sending::RelatedError { destination, .. } => to(Transport::Icmp, *destination, 0),
+            Sending::Relay { proxy, port, .. } => to(Transport::Tcp, *proxy, *port),
+        }
+    }
+
+    fn of_packet(packet: &Sent) -> Self {
+        let mut destinations = vec![packet.destination];
+        let mut plain = true;
+        match packet.extra {
+            IpExtra::LooseSourceRoute { via } | IpExtra::StrictSourceRoute { via } => destinations.push(via),
+            IpExtra::SegmentRouting { via } => {
+                destinations.push(via);
+                plain = false;
+            }
+            IpExtra::HopByHop | IpExtra::DestinationOptions => plain = false,
+            IpExtra::None | IpExtra::RecordRoute | IpExtra::Timestamp => {}
+        }
+        let (protocol, destination_port) = match packet.body {
+            Body::Echo | Body::Unreachable { .. } => (if packet.source.is_ipv4() { 1 } else { 58 }, None),
+            Body::Udp { port } => (17, Some(port)),
+            Body::TcpSyn { port } | Body::TcpAck { port } | Body::TcpInvalid { port } => (6, Some(port)),
+            Body::Protocol(number) => (number, None),
+        };
+        Self {
+            sources: vec![packet.source],
+            destinations,
+            // A fragment of IPv6 has a header of its own in front.
+            protocol: Some(protocol).filter(|_| plain && (packet.source.is_ipv4())),
+            source_port: None,
+            destination_port,
+        }
+    }
+
+    fn matches(&self, header: &Header) -> bool {
+        let is = |list: &[IpAddr], address| list.is_empty() || list.contains(&address);
+        let port = |wanted: Option<u16>, port: Option<u16>| match (wanted, port) {
+            (Some(wanted), Some(port)) => wanted == port,
+            _ => true,
+        };
+        is(&self.sources, header.source)
+            && is(&self.destinations, header.destination)
+            && self.protocol.is_none_or(|protocol| protocol == header.protocol)
+            && port(self.source_port, header.source_port)
+            && port(self.destination_port, header.destination_port)
+    }
+}
+
+/// What one packet met, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    passages: Vec<Passage>,
+}
+
+/// One base chain, and the chains that it jumps to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Passage {
+    family: Family,
+    table: String,
+    chain: String,
+    iif: Option<u32>,
+    oif: Option<u32>,
+    header: Header,
+    events: Vec<TraceEvent>,
+}
+
+/// The ends of a hook, by the names of the chains that mark them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    First(&'static str),
+    Last(&'static str),
+}
+
+/// The hooks that the trace table marks: a chain `NAME_first` and one `NAME_last` in each.
+pub const HOOKS: [&str; 5] = ["prerouting", "input", "forward", "output", "postrouting"];
+
+impl Passage {
+    fn mark(&self) -> Option<Mark> {
+        if self.table != TRACE_TABLE {
+            return None;
+        }
+        let (hook, end) = self.chain.rsplit_once('_')?;
+        let hook = HOOKS.into_iter().find(|known| *known == hook)?;
+        match end {
+            "first" => Some(Mark::First(hook)),
+            "last" => Some(Mark::Last(hook)),
+            _ => None,
+        }
+    }
+
+    /// Whether packets start here.
+    fn is_start(&self) -> bool {
+        matches!(self.mark(), Some(Mark::First("prerouting" | "output")))
+    }
+
+    /// The verdict, and whether it is the policy's.
+    fn verdict(&self) -> (TraceVerdict, bool) {
+        match self.events.last() {
+            Some(TraceEvent { kind: TraceKind::Policy, verdict, .. }) => (verdict.clone(), true),
+            Some(event) => (event.verdict.clone(), false),
+            None => (TraceVerdict::Continue, true),
+        }
+    }
+}
+
+impl Packet {
+    /// Its headers as they were first seen.
+    pub fn first(&self) -> &Header {
+        &self.passages[0].header
+    }
+
+    fn latest(&self) -> &Header {
+        &self.passages[self.passages.len() - 1].header
+    }
+
+    fn has(&self, family: Family, chain: &str) -> bool {
+        self.marked(family, chain).is_some()
+    }
+
+    fn marked(&self, family: Family, chain: &str) -> Option<&Passage> {
+        let is = |passage: &&Passage| {
+            passage.family == family && passage.table == TRACE_TABLE && passage.chain == chain
+        };
+        self.passages.iter().find(is)
+    }
+
+    /// Whether the host sent it itself.
+    fn is_own(&self) -> bool {
+        self.has(Family::Inet, "output_first") && !self.has(Family::Inet, "prerouting_first")
+    }
+}
+
+/// Sorts trace messages by packet. The kernel's number for a packet changes where it is passed on within the
+/// host, and is used again: what counts is where packets start and what their headers are.
+pub fn packets(events: &[TraceEvent]) -> Vec<Packet> {
+    let mut packets: Vec<Packet> = Vec::new();
+    let mut by_id: BTreeMap<u32, usize> = BTreeMap::new();
+    for event in events {
+        let Some(header) = event.header else {
+            // A later message of the base chain that is being passed.
+            if let Some(packet) = by_id.get(&event.id)
+                && let Some(passage) = packets[*packet].passages.last_mut()
+            {
+                passage.events.push(event.clone());
+            }
+            continue;
+        };
+        let passage = Passage {
+            family: event.family,
+            table: event.table.clone(),
+            chain: event.chain.clone(),
+            iif: event.iif,
+            oif: event.oif,
+            header,
+            events: vec![event.clone()],
+        };
+        let is_new = |packet: &Packet| passage.is_start() && packet.has(passage.family, &passage.chain);
+        let known = by_id.get(&event.id).copied().filter(|known| !is_new(&packets[*known]));
+        let known = known.or_else(|| {
+            let is_it = |packet: &Packet| is_same(packet.latest(), &header) && !is_new(packet);
+            packets.iter().rposition(is_it)
+        });
+        let index = known.unwrap_or_else(|| {
+            packets.push(Packet { passages: Vec::new() });
+            packets.len() - 1
+        });
+        by_id.insert(event.id, index);
+        packets[index].passages.push(passage);
+    }
+    packets
+}
+
+/// Whether two headers are of one packet that nobody rewrote. Ports are not in every fragment.
+fn is_same(a: &Header, b: &Header) -> bool {
+    let port = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
+    (a.source, a.destination, a.protocol) == (b.source, b.destination, b.protocol)
+        && port(a.source_port, b.source_port)
+        && port(a.destination_port, b.destination_port)
+        && a.icmp == b.icmp
+}
+
+/// The packets of a story.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selected<'p> {
+    /// The packet itself.
+    pub request: Option<&'p Packet>,
+    /// The answer to it.
+    pub answer: Option<&'p Packet>,
+    /// What the host itself sent back because of it.
+    pub refusal: Option<&'p Packet>,
+}
+
+/// Finds the packet of a probe and what came back. Where several match, as fragments do, the one that got
+/// furthest.
+pub fn select<'p>(packets: &'p [Packet], wanted: &Wanted) -> Selected<'p> {
+    let matching = packets.iter().enumerate().filter(|(_, packet)| wanted.matches(packet.first()));
+    // The first of those that got equally far.
+    let request = matching.rev().max_by_key(|(_, packet)| packet.passages.len());
+    let Some((at, request)) = request else { return Selected::default() };
+    let mut selected = Selected { request: Some(request), answer: None, refusal: None };
+    for packet in &packets[at + 1..] {
+        let is_error = packet.first().is_icmp_error();
+        if is_error && packet.is_own() && packet.first().destination == request.first().source {
+            selected.refusal.get_or_insert(packet);
+        } else if !is_error && request.passages.iter().any(|passage| answers(packet.first(), &passage.header))
+        {
+            selected.answer.get_or_insert(packet);
+        }
+    }
+    selected
+}
+
+/// Whether one is what the receiver of the other would send back.
+fn answers(answer: &Header, header: &Header) -> bool {
+    let port = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
+    (answer.source, answer.destination, answer.protocol)
+        == (header.destination, header.source, header.protocol)
+        && port(answer.source_port, header.destination_port)
+        && port(answer.destination_port, header.source_port)
+}
+
+/// What is to be asked of the routing about a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteQuestion {
+    /// The index of the link that it came in on; none for one that the host sent.
+    pub iif: Option<u32>,
+    /// As it was when it was routed: behind DNAT, before SNAT.
+    pub header: Header,
+    /// Whether it was routed on: it is seen in a hook behind the routing.
+    pub went_on: bool,
+}
+
+impl RouteQuestion {
+    /// Of a packet; none where it did not come to the routing.
+    pub fn of(packet: &Packet) -> Option<Self> {
+        let inet = |chain| packet.marked(Family::Inet, chain);
+        if let Some(passage) = inet("prerouting_last") {
+            let went_on = packet.has(Family::Inet, "input_first")
+                || packet.has(Family::Inet, "forward_first")
+                // A frame that stays on its bridge is not routed.
+                || packet.has(Family::Bridge, "forward_first");
+            return Some(Self { iif: passage.iif, header: passage.header, went_on });
+        }
+        let passage = inet("output_last").filter(|_| packet.is_own())?;
+        Some(Self { iif: None, header: passage.header, went_on: true })
+    }
+}
+
+/// What the routing said to a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Routing {
+    /// It takes this route.
+    Route(String),
+    /// It goes nowhere.
+    Refused(Stop),
+}
+
+/// The way of a packet, with the names of links by index.
+pub fn way(packet: &Packet, known: &Known, links: &BTreeMap<u32, String>, routing: Option<Routing>) -> Way {
+    let mut builder = Builder { known, links, routing, way: Way::default(), header: *packet.first() };
+    let is_bridged = !packet.has(Family::Inet, "prerouting_first") && !packet.is_own()
+        || packet.has(Family::Bridge, "forward_first");
+    for passage in &packet.passages {
+        builder.pass(passage, is_bridged);
+    }
+    builder.end(packet)
+}
+
+struct Builder<'k> {
+    known: &'k Known,
+    links: &'k BTreeMap<u32, String>,
+    routing: Option<Routing>,
+    way: Way,
+    /// As it was in the passage before.
+    header: Header,
+}
+
+impl Builder<'_> {
+    fn link(&self, index: Option<u32>) -> String {
+        let name = index.and_then(|index| self.links.get(&index)).cloned();
+        name.unwrap_or_else(|| index.map_or_else(|| "?".to_owned(), |index| format!("link {index}")))
+    }
+
+    fn pass(&mut self, passage: &Passage, is_bridged: bool) {
+        self.note_rewritten(passage);
+        let packet = passage.header;
+        // Frames on their way to or from the host itself pass the bridge's hooks too; only the chains of
+        // others are of interest there, and of a bridged frame the hooks above the bridge.
+        let is_side = (passage.family == Family::Bridge) != is_bridged;
+        match passage.mark() {
+            Some(_) if is_side => {}
+            Some(Mark::First("prerouting")) => {
+                let link = self.link(passage.iif);
+                self.way.steps.push(Step::CameIn { link, packet });
+            }
+            Some(Mark::First("output")) => self.way.steps.push(Step::Sent { packet }),
+            Some(Mark::Last("prerouting" | "output")) => {
+                if let Some(Routing::Route(route)) = &self.routing {
+                    self.way.steps.push(Step::Route { route: route.clone() });
+                }
+            }
+            Some(Mark::Last("input")) => self.way.steps.push(Step::Taken),
+            Some(Mark::Last("postrouting")) => {
+                let link = self.link(passage.oif);
+                self.way.steps.push(Step::Left { link, packet });
+            }
+            Some(_) => {}
+            None => {
+                let passed = self.chain(passage);
+                if passed.verdict == "drop" {
+                    let (table, chain) = (passed.table.clone(), passed.chain.clone());
+                    let rule = passed.rules.last().filter(|_| !passed.is_policy).cloned();
+                    self.way.stop = Some(rule.map_or(Stop::Policy { table, chain }, Stop::Rule));
+                }
+                self.way.steps.push(Step::Chain(passed));
+            }
+        }
+    }
+
+    fn chain(&self, passage: &Passage) -> ChainPassed {
+        let base = self.known.base(passage.family, &passage.table, &passage.chain);
+        let rules = passage.events.iter().filter_map(|event| match event.kind {
+            TraceKind::Rule(handle) => {
+                Some(self.known.rule(event.family, &event.table, &event.chain, handle, &event.verdict))
+            }
+            TraceKind::End | TraceKind::Return | TraceKind::Policy => None,
+        });
+        let (verdict, is_policy) = passage.verdict();
+        ChainPassed {
+            hook: base.map(|base| base.hook.clone()),
+            priority: base.map(|base| base.priority.clone()),
+            table: format!("{} {}", passage.family, passage.table),
+            chain: passage.chain.clone(),
+            rules: rules.collect(),
+            verdict: verdict.to_string(),
+            is_policy,
+        }
+    }
+
+    /// Notes when another address, or another port, took the place of one.
+    fn note_rewritten(&mut self, passage: &Passage) {
+        let (before, after) = (self.header, passage.header);
+        let changed = (before.source, before.destination) != (after.source, after.destination)
+            || [(before.source_port, after.source_port), (before.destination_port, after.destination_port)]
+                .iter()
+                .any(|(before, after)| before.is_some() && after.is_some() && before != after);
+        self.header = after;
+        if !changed {
+            return;
+        }
+        let last = self.way.steps.iter().rev().find_map(|step| match step {
+            Step::Chain(passed) => passed.rules.last(),
+            _ => None,
+        });
+        // Only a nat statement rewrites; without one it was an earlier packet of the flow.
+        let rewrites = ["masquerade", "snat", "dnat", "redirect"];
+        let rule = last.filter(|rule| rule.rule.split(' ').any(|word| rewrites.contains(&word))).cloned();
+        self.way.steps.push(Step::Rewritten { before, after, rule });
+    }
+
+    /// What ended the way, where no rule did.
+    fn end(mut self, packet: &Packet) -> Way {
+        if self.way.stop.is_some() {
+            return self.way;
+        }
+        let family = if packet.has(Family::Inet, "prerouting_first") || packet.is_own() {
+            Family::Inet
+        } else {
+            Family::Bridge
+        };
+        let has = |hook: &str, end: &str| packet.has(family, &format!("{hook}_{end}"));
+        let unknown = |after: &str| Some(Stop::Unknown { after: after.to_owned(), why: String::new() });
+        if let Some(hook) = HOOKS.into_iter().rev().find(|hook| has(hook, "first") && !has(hook, "last")) {
+            let why = "nothing that nf_tables runs dropped it: legacy iptables, or a program";
+            self.way.stop = Some(Stop::Unknown { after: format!("the hook {hook}"), why: why.to_owned() });
+        } else if has("input", "last") || has("postrouting", "last") {
+        } else if has("forward", "last") {
+            self.way.stop = unknown("the hook forward");
+        } else if RouteQuestion::of(packet).is_some_and(|question| question.went_on) {
+            // A frame that stays on its bridge, or a packet between two hooks.
+            if !packet.has(Family::Bridge, "postrouting_last") {
+                self.way.stop = unknown("the routing");
+            }
+        } else {
+            self.way.stop = match self.routing.take() {
+                Some(Routing::Refused(stop)) => Some(stop),
+                _ => unknown("the routing"),
+            };
+        }
+        self.way
+    }
+}
