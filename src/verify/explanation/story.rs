@@ -77,6 +77,7 @@ impl Wanted {
             Body::Echo | Body::Unreachable { .. } => (if packet.source.is_ipv4() { 1 } else { 58 }, None),
             Body::Udp { port } => (17, Some(port)),
             Body::TcpSyn { port } | Body::TcpAck { port } | Body::TcpInvalid { port } => (6, Some(port)),
+            Body::Sctp { port } => (132, Some(port)),
             Body::Protocol(number) => (number, None),
         };
         Self {
