@@ -17,6 +17,7 @@
 //!   unknown.
 
 mod attr;
+pub mod conntrack;
 mod decode;
 mod decode_expr;
 mod decode_set;

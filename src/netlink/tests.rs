@@ -2,6 +2,7 @@
 
 mod broken;
 mod concurrent;
+mod conntrack;
 mod foreign;
 mod incremental;
 mod large;
