@@ -22,6 +22,8 @@ mod host_changes;
 mod kernel_by_hand;
 /// `kill -9` at any moment.
 mod kill;
+/// The lab that isoplan ships.
+mod lab_build;
 /// What holds for every topology.
 mod laws;
 /// Not a test: what the kernel holds, as other programs show it.

@@ -6,6 +6,7 @@
 
 use std::env;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{self, Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use nix::mount::{MsFlags, mount};
 
 /// Set for the process inside: the name of the test that it runs.
-const INSIDE: &str = "ISOPLAN_LAB";
+const INSIDE: &str = "ISOPLAN_TEST";
 
 /// How long one test may take inside. Far above what any needs: a limit, not a measure.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -100,6 +101,7 @@ pub(crate) fn start(args: &[&str], name: &str, privilege: Privilege, output: Str
         .arg(env::current_exe()?)
         .args(args)
         .env(INSIDE, name)
+        .env(isoplan::lab::isolate::MARK, network_namespace()?.to_string())
         .stdin(Stdio::piped())
         .stdout(stream())
         .stderr(stream())
@@ -150,8 +152,17 @@ pub(crate) fn prepare() -> io::Result<()> {
     // `ip netns` and isoplan keep files under /run; these are to be seen by nobody else.
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
     std::fs::create_dir("/run/netns")?;
+    // A lab of isoplan's own may be made here as well.
+    let directory = Path::new(isoplan::lab::isolate::DIRECTORY);
+    std::fs::create_dir(directory)?;
+    std::fs::write(directory.join("namespace"), network_namespace()?.to_string())?;
     IS_ISOLATED.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// The inode of the network namespace of this thread.
+fn network_namespace() -> io::Result<u64> {
+    Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
 }
 
 #[expect(clippy::exit, reason = "the body runs on another thread and knows nothing of the process outside")]
