@@ -1,6 +1,7 @@
 //! Desired state as text, one file per format. Pure: what is rendered comes in, a `String` goes out.
 
 mod element;
+pub mod explanation;
 pub mod iptables;
 pub mod json;
 pub mod matrix;

@@ -110,20 +110,19 @@ struct OwnRule {
 }
 
 impl Known {
-    /// From what is live on a host and what a topology asks for: the latter tells which entries a rule comes
-    /// from.
-    pub fn new(topology: &Topology, live: &Ruleset, desired: &Ruleset, listing: Listing) -> Self {
+    /// From what is live on a host and what may have been planned there: the latter tells which entries of the
+    /// topology a rule comes from.
+    pub fn new(topology: &Topology, live: &Ruleset, planned: &[Ruleset], listing: Listing) -> Self {
         let mut own = BTreeMap::new();
         for (family, table) in live {
             for chain in table.chains.values() {
-                let planned = desired.get(family).and_then(|table| table.chains.get(&chain.name));
+                let planned =
+                    planned.iter().filter_map(|ruleset| ruleset.get(family)?.chains.get(&chain.name));
+                let planned: Vec<&Rule> = planned.flat_map(|chain| &chain.rules).collect();
                 for rule in &chain.rules {
+                    let Some(found) = planned.iter().find(|planned| **planned == rule) else { continue };
                     let (Some(handle), Some(id)) = (rule.handle.0, rule.id()) else { continue };
-                    let same = |planned: &&Rule| planned.id().as_ref() == Some(&id);
-                    let Some(planned) = planned.and_then(|chain| chain.rules.iter().find(same)) else {
-                        continue;
-                    };
-                    let origins = planned.origins.0.iter().map(|origin| Origin {
+                    let origins = found.origins.0.iter().map(|origin| Origin {
                         entry: topology.entry(*origin).to_string(),
                         place: topology.place(*origin),
                     });

@@ -28,19 +28,27 @@ pub struct Explanation {
     /// What was applied before.
     pub approach: Approach,
     /// What was seen of it.
-    #[serde(flatten)]
     pub observation: Observation,
+    /// What the host did with it.
+    pub told: Told,
+    /// What was done to the lab to be able to ask.
+    pub notes: Vec<String>,
+}
+
+/// What a host told of one packet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
     /// Its way through the host; without a step where the host saw nothing of it.
     pub way: Way,
-    /// The way of the answer through the host, where one was sent.
+    /// The way of the answer through the host, where one came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Way>,
-    /// What the host itself sent back because of it: an ICMP error, a reset.
+    /// The ICMP error that the host itself sent back because of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Header>,
-    /// What was done to the lab to be able to ask.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    /// Whether the kernel told more than there was room for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_cut: bool,
 }
 
 /// A way through the host.
