@@ -3,8 +3,10 @@
 mod apply;
 mod check;
 mod completions;
+mod lab;
 mod output;
 mod plan;
+mod probe;
 mod remove;
 mod render;
 mod stage;
@@ -83,6 +85,10 @@ enum Verb {
     Remove(remove::Args),
     /// Print the rule set of a topology as text; needs no privilege
     Render(render::Args),
+    /// Open a shell, or run a command, on the host of a lab made from a topology
+    Lab(lab::Args),
+    /// Send probes in the lab that this is run in
+    Probe(probe::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -110,6 +116,8 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Status(args) => status::run(&args, &mut output),
         Verb::Remove(args) => remove::run(&args, &mut output),
         Verb::Render(args) => render::run(&args, &mut output),
+        Verb::Lab(args) => lab::run(&args, &mut output),
+        Verb::Probe(args) => probe::run(&args, &mut output),
         Verb::Completions(args) => completions::run(&args, &mut output),
     };
     let result = result.and_then(|exit| output.finish().map(|()| exit));

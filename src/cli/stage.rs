@@ -30,7 +30,7 @@ fn run(args: &[OsString]) -> u8 {
         ["settle", fd, "--", verb, rest @ ..] => match fd.parse() {
             Ok(_) if *verb != isolate::STAGE || rest.is_empty() => unknown(),
             Ok(fd) => match isolate::settle(fd) {
-                Ok(()) => inside(rest),
+                Ok(()) => inside(rest, args),
                 Err(error) => failed(&error),
             },
             Err(_) => unknown(),
@@ -44,8 +44,14 @@ fn run(args: &[OsString]) -> u8 {
 }
 
 /// What the first process of the lab does.
-fn inside(words: &[&str]) -> u8 {
+fn inside(words: &[&str], args: &[OsString]) -> u8 {
     match words {
+        ["host", document, starts, "--", command @ ..] => match (document.parse(), starts.parse()) {
+            (Ok(document), Ok(starts)) => {
+                super::lab::inside(document, starts, &args[args.len() - command.len()..])
+            }
+            _ => unknown(),
+        },
         ["try"] => match isolate::require() {
             Ok(()) => Exit::Done as u8,
             Err(error) => failed(&error),

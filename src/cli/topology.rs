@@ -32,6 +32,16 @@ impl TopologyArg {
         if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
     }
 
+    /// The same with its text, for a lab that reads it again.
+    pub(super) fn with_text(&self, output: &mut Output) -> Result<(String, Topology), Failure> {
+        let (name, bytes) = text(&self.topology)?;
+        match parse(&name, &bytes) {
+            // The parser takes nothing but UTF-8.
+            Ok(topology) => Ok((String::from_utf8_lossy(&bytes).into_owned(), topology)),
+            Err(refused) => Err(print_refused(&refused, output)),
+        }
+    }
+
     pub(super) fn load(&self) -> Result<Loaded, Failure> {
         load(&self.topology)
     }
@@ -53,6 +63,15 @@ pub(super) fn print_refused(refused: &Refused, output: &mut Output) -> Failure {
 }
 
 fn load(path: &Path) -> Result<Loaded, Failure> {
+    let (name, bytes) = text(path)?;
+    Ok(match parse(&name, &bytes) {
+        Ok(topology) => Loaded::Topology(Box::new(topology)),
+        Err(refused) => Loaded::Refused(Box::new(refused)),
+    })
+}
+
+/// The name of a file, for messages, and what is in it.
+fn text(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     let (name, bytes) = if path.as_os_str() == "-" {
         ("<stdin>".to_owned(), read_from(io::stdin().lock()))
     } else {
@@ -69,10 +88,7 @@ fn load(path: &Path) -> Result<Loaded, Failure> {
             _ => failure,
         }
     })?;
-    Ok(match parse(&name, &bytes) {
-        Ok(topology) => Loaded::Topology(Box::new(topology)),
-        Err(refused) => Loaded::Refused(Box::new(refused)),
-    })
+    Ok((name, bytes))
 }
 
 fn read_from(reader: impl io::Read) -> io::Result<Vec<u8>> {

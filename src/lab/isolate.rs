@@ -11,8 +11,8 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd, AsRawFd as _, RawFd};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,13 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getegid, geteuid, pipe2};
+use serde::Serialize;
 
 use crate::error::{Exit, Failure};
 
@@ -79,12 +82,30 @@ impl Drop for Inside {
 ///
 /// When the program cannot be started. That namespaces cannot be made shows in the exit code and on stderr.
 pub fn start<S: AsRef<OsStr>>(args: &[S], stdin: Stdio, stdout: Stdio, stderr: Stdio) -> io::Result<Inside> {
+    start_with(args, stdin, stdout, stderr, &[])
+}
+
+/// The same with files that go along: what is inside finds them by the numbers that they have here, and calls
+/// [`take_over`].
+pub(super) fn start_with<S: AsRef<OsStr>>(
+    args: &[S],
+    stdin: Stdio,
+    stdout: Stdio,
+    stderr: Stdio,
+    along: &[BorrowedFd<'_>],
+) -> io::Result<Inside> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     let mut command = Command::new(PROGRAM.get().map_or(Path::new(THIS), PathBuf::as_path));
     command.args([STAGE, "enter", &read.as_raw_fd().to_string(), "--"]).args(args);
-    // A read end that some other child takes along does no harm.
-    fcntl(&read, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn()?;
+    let closes_on_exec = |flag| {
+        let mut along = along.iter().copied().chain([read.as_fd()]);
+        along.try_for_each(|fd| fcntl(fd, FcntlArg::F_SETFD(flag)).map(drop))
+    };
+    // A read end that some other child takes along at this moment does no harm.
+    closes_on_exec(FdFlag::empty())?;
+    let child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn();
+    closes_on_exec(FdFlag::FD_CLOEXEC)?;
+    let child = child?;
     Ok(Inside { child, lifeline: Some(File::from(write)) })
 }
 
@@ -114,7 +135,7 @@ fn step<T, E: Into<io::Error>>(step: &'static str, result: Result<T, E>) -> Resu
 ///
 /// When the kernel refuses a step.
 pub fn enter(lifeline: RawFd, args: &[OsString]) -> Result<u8, Refused> {
-    let lifeline = step("cannot hold the lifeline", reopen(lifeline, false))?;
+    let lifeline = step("cannot hold the lifeline", take_over(lifeline, OFlag::O_RDONLY))?;
     let outside = step("cannot tell the network namespace", network_namespace())?;
     make_namespaces()?;
     // Its write end is this process's alone; the second stage sees by it whether this one is still there.
@@ -169,7 +190,7 @@ pub fn enter(lifeline: RawFd, args: &[OsString]) -> Result<u8, Refused> {
 pub fn settle(alive: RawFd) -> Result<(), Refused> {
     step("cannot ask for a signal at the parent's end", set_pdeathsig(Signal::SIGKILL))?;
     // Who ended before that was asked for sends no signal.
-    let mut alive = step("cannot see the parent", reopen(alive, true))?;
+    let mut alive = step("cannot see the parent", take_over(alive, OFlag::O_RDONLY | OFlag::O_NONBLOCK))?;
     if !matches!(alive.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
         return step("the parent is gone", Err(io::Error::from(io::ErrorKind::BrokenPipe)));
     }
@@ -289,13 +310,35 @@ pub(super) fn path() -> OsString {
     env::join_paths(directories).unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".into())
 }
 
-/// Takes over the read end of a pipe that was inherited by number; nobody that this process starts gets it.
-fn reopen(fd: RawFd, nonblocking: bool) -> io::Result<File> {
-    let flags = if nonblocking { OFlag::O_NONBLOCK } else { OFlag::empty() };
+/// Opens a file again that was inherited by its number, and closes that; nobody that this process starts gets it.
+pub(super) fn take_over(fd: RawFd, flags: OFlag) -> io::Result<File> {
+    // The file is closed on exec, as every one that the standard library opens.
+    let mut options = fs::OpenOptions::new();
+    options.read(!flags.contains(OFlag::O_WRONLY)).write(flags.contains(OFlag::O_WRONLY));
     let file =
-        fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(format!("/proc/self/fd/{fd}"))?;
+        options.custom_flags((flags & !OFlag::O_ACCMODE).bits()).open(format!("/proc/self/fd/{fd}"))?;
     nix::unistd::close(fd)?;
     Ok(file)
+}
+
+/// A value as JSON, in a file without a name that is read from its beginning: unlike a pipe it never blocks.
+pub(super) fn document(name: &str, value: &impl Serialize) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Opens as many files as the hard limit allows; a lab of 200 networks needs more than the usual 1024. What the
+/// limits were before.
+///
+/// # Errors
+///
+/// When the kernel refuses it.
+pub fn raise_open_files() -> io::Result<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok((soft, hard))
 }
 
 /// All namespaces, with a user namespace wherever that is permitted.

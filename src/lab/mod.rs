@@ -14,5 +14,7 @@ pub mod node;
 pub mod prober;
 pub mod protect;
 pub mod run;
+pub mod serve;
+pub mod session;
 pub mod trace;
 pub mod worker;

@@ -1,8 +1,7 @@
 //! Many labs: running them side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::process::{ChildStderr, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +11,6 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use serde::Serialize;
 
 use super::isolate::{self, Inside, STAGE};
 use super::worker::{Job, Said};
@@ -88,7 +85,7 @@ fn one(job: &Job, silence: Duration, mut each: impl FnMut(String, Observation)) 
 
 /// Starts a worker for a job and listens to it until it ends. The error is why it did not do all of it.
 fn worker(job: &Job, silence: Duration, observed: impl FnMut(String, Observation)) -> Result<(), String> {
-    let stdin = document("job", job).map_err(|error| format!("cannot start a lab: {error}"))?;
+    let stdin = isolate::document("job", job).map_err(|error| format!("cannot start a lab: {error}"))?;
     let started = isolate::start(&[STAGE, "work"], stdin.into(), Stdio::piped(), Stdio::piped());
     let mut inside = started.map_err(|error| format!("cannot start a lab: {error}"))?;
     let (Some(stdout), Some(stderr)) = (inside.child.stdout.take(), inside.child.stderr.take()) else {
@@ -101,14 +98,6 @@ fn worker(job: &Job, silence: Duration, observed: impl FnMut(String, Observation
         Some(ended) => ended,
         None => Err(how_it_ended(inside, &stderr)),
     }
-}
-
-/// A value as JSON, in a file without a name that is read from its beginning: unlike a pipe it never blocks.
-pub(super) fn document(name: &str, value: &impl Serialize) -> io::Result<File> {
-    let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(&serde_json::to_vec(value)?)?;
-    file.rewind()?;
-    Ok(file)
 }
 
 fn how_it_ended(mut inside: Inside, stderr: &[u8]) -> String {
