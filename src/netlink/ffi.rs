@@ -19,6 +19,7 @@ use std::ptr::NonNull;
 
 use nftnl::nftnl_sys as sys;
 use nix::libc;
+use nix::sys::socket::{LinkAddr, SockaddrLike as _};
 
 use super::error::Unencodable;
 use super::wire::NLMSG_HDRLEN;
@@ -249,6 +250,23 @@ pub(super) fn enable_netlink_option(socket: BorrowedFd<'_>, option: c_int) -> io
         )
     };
     if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The address of a link for a packet socket to send to (packet(7)): its index, and nothing else.
+pub fn link_address(index: u32) -> LinkAddr {
+    let mut address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as libc::sa_family_t,
+        sll_protocol: 0,
+        sll_ifindex: index.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: a whole `sockaddr_ll` of that length, which is copied.
+    let address = unsafe { LinkAddr::from_raw((&raw mut address).cast::<libc::sockaddr>(), Some(length)) };
+    address.expect("the family and the length are right")
 }
 
 /// The cookie of the calling thread's network namespace: unique until the next boot, even when the

@@ -40,7 +40,7 @@ mod tests;
 
 pub use encode::{Transaction, encode};
 pub use error::{CommitError, Error, Unencodable};
-pub use ffi::netns_cookie;
+pub use ffi::{link_address, netns_cookie};
 pub use read::Snapshot;
 pub use route::{RouteFound, RouteQuery, route};
 pub use socket::Nftables;
