@@ -1,0 +1,298 @@
+//! Observations put together: the table of `compare`, the matrix of `verify`, what became of each claim.
+
+mod claim;
+mod document;
+mod json;
+mod pair;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+pub use claim::{ClaimStatus, Claimed, Shown};
+pub use json::{
+    ApproachJson, CellJson, ComparisonJson, CountsJson, GuaranteeJson, HoleJson, LeakJson, PairJson,
+    ProbeJson, QuestionJson, ResultJson, UntestedJson, VerificationJson, WitnessJson,
+};
+pub use pair::{Combined, Pair};
+
+use super::outcome::{Expected, Observation, Outcome, Verdict};
+use super::probe::Probe;
+use super::question::Question;
+use crate::approach::Approach;
+
+/// What was observed under one approach, by the name of the probe.
+pub type Observed = BTreeMap<String, Observation>;
+
+/// All that `compare` or `verify` has seen.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// The file.
+    pub topology: String,
+    /// The approach that the topology names; for `verify` the one that is verified.
+    pub chosen: Approach,
+    /// The columns, in order.
+    pub approaches: Vec<Approach>,
+    /// Every probe that was sent, in order.
+    pub probes: Vec<Probe>,
+    /// Names of probes of the catalogue that were not sent, because the user left them out.
+    pub left_out: Vec<String>,
+    /// Names of the lab's nodes, by place.
+    pub nodes: Vec<String>,
+    /// The host's own addresses, on all its links.
+    pub host_addresses: BTreeSet<IpAddr>,
+    /// By approach; `none` is always there.
+    pub observed: BTreeMap<Approach, Observed>,
+}
+
+/// What a cell of the table says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cell {
+    /// Nothing arrives, and it does under `none`.
+    Blocked,
+    /// What must work does.
+    Works,
+    /// Blocked or working, as far as it could be tested: at least one probe could not.
+    PartlyTested,
+    /// Nothing is known, for want of a probe that tells.
+    Untested,
+    /// What must work does not.
+    Broken,
+    /// Something arrives that gets no answer, where an answer could come back.
+    OneWay,
+    /// Something arrives, and is answered where it can be.
+    Open,
+}
+
+impl Cell {
+    /// The word in JSON and in the attributes of the page.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Works => "works",
+            Self::PartlyTested => "partly-tested",
+            Self::Untested => "untested",
+            Self::Broken => "broken",
+            Self::OneWay => "one-way",
+            Self::Open => "open",
+        }
+    }
+
+    /// Whether it is not what was asked for, in a row that is judged.
+    pub const fn is_bad(self) -> bool {
+        matches!(self, Self::Broken | Self::OneWay | Self::Open)
+    }
+}
+
+/// How many probes came to what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// [`Verdict::Held`].
+    pub held: usize,
+    /// [`Verdict::Works`].
+    pub works: usize,
+    /// [`Verdict::Leak`] that was answered, or that nobody could answer.
+    pub open: usize,
+    /// [`Verdict::Leak`] without the answer that could have come back.
+    pub one_way: usize,
+    /// [`Verdict::Broken`].
+    pub broken: usize,
+    /// [`Verdict::Vacuous`].
+    pub vacuous: usize,
+    /// [`Verdict::CouldNotTest`] of a probe that is judged.
+    pub could_not_test: usize,
+    /// Not judged: [`Verdict::Residual`] and [`Verdict::Unjudged`].
+    pub not_judged: usize,
+}
+
+impl Tally {
+    /// How many leak.
+    pub const fn leaks(&self) -> usize {
+        self.open + self.one_way
+    }
+
+    /// How many show something: the packet arrived, or was held back where it would have.
+    pub const fn telling(&self) -> usize {
+        self.held + self.works + self.leaks() + self.broken
+    }
+
+    /// How many have something that is expected of them.
+    pub const fn judged(&self) -> usize {
+        self.telling() + self.vacuous + self.could_not_test
+    }
+}
+
+/// What all probes together say of an approach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conclusion {
+    /// No leak, nothing broken, and everything could be tested.
+    Holds,
+    /// A leak, or something that must work does not.
+    Leaks,
+    /// Neither is known: a probe could not be tested, or none tells anything.
+    Unknown,
+}
+
+impl Conclusion {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Leaks => "leaks",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Comparison {
+    /// What was seen of a probe under an approach.
+    pub fn observation(&self, approach: Approach, probe: &Probe) -> Option<&Observation> {
+        self.observed.get(&approach)?.get(&probe.name)
+    }
+
+    /// The verdict of a probe under an approach.
+    pub fn verdict(&self, approach: Approach, probe: &Probe) -> Verdict {
+        let under_none = self.observation(Approach::None, probe).map(|observation| &observation.outcome);
+        match self.observation(approach, probe) {
+            Some(observation) => Verdict::of(probe.expected, &observation.outcome, under_none),
+            None => Verdict::CouldNotTest,
+        }
+    }
+
+    /// How one probe alone would look in the table.
+    pub fn probe_cell(&self, approach: Approach, probe: &Probe) -> Cell {
+        self.cell_of(&self.tally([probe], approach), [probe], approach)
+    }
+
+    /// What probes came to under an approach.
+    pub fn tally<'p>(&self, probes: impl IntoIterator<Item = &'p Probe>, approach: Approach) -> Tally {
+        let mut tally = Tally::default();
+        for probe in probes {
+            let count = match self.verdict(approach, probe) {
+                Verdict::Held => &mut tally.held,
+                Verdict::Works => &mut tally.works,
+                Verdict::Leak if self.is_one_way(approach, probe) => &mut tally.one_way,
+                Verdict::Leak => &mut tally.open,
+                Verdict::Broken => &mut tally.broken,
+                Verdict::Vacuous => &mut tally.vacuous,
+                Verdict::CouldNotTest if is_judged(probe) => &mut tally.could_not_test,
+                Verdict::CouldNotTest | Verdict::Residual | Verdict::Unjudged => &mut tally.not_judged,
+            };
+            *count += 1;
+        }
+        tally
+    }
+
+    /// Whether a probe arrived without the answer that it could have had.
+    fn is_one_way(&self, approach: Approach, probe: &Probe) -> bool {
+        let outcome = self.observation(approach, probe).map(|observation| &observation.outcome);
+        probe.is_answerable && outcome == Some(&Outcome::Delivered)
+    }
+
+    /// What all judged probes came to under an approach.
+    pub fn total(&self, approach: Approach) -> Tally {
+        self.tally(&self.probes, approach)
+    }
+
+    /// The rows that have a probe, in the order of the table.
+    pub fn questions(&self) -> Vec<Question> {
+        let mut questions = Question::all();
+        questions.retain(|question| self.probes_of(*question).next().is_some());
+        questions
+    }
+
+    /// The probes that count for a row.
+    pub fn probes_of(&self, question: Question) -> impl Iterator<Item = &Probe> {
+        self.probes.iter().filter(move |probe| probe.question == question)
+    }
+
+    /// Whether something is expected of a row; otherwise it is shown and not judged.
+    pub fn is_judged(&self, question: Question) -> bool {
+        self.probes_of(question).any(is_judged)
+    }
+
+    /// A cell of the table: the worst of the row's probes.
+    pub fn cell(&self, question: Question, approach: Approach) -> Cell {
+        let cell =
+            self.cell_of(&self.tally(self.probes_of(question), approach), self.probes_of(question), approach);
+        // Where both are asked for, `works` says that both are so.
+        let is_both = matches!(question, Question::Exceptions | Question::Works);
+        if cell == Cell::Blocked && is_both && self.tally(self.probes_of(question), approach).works > 0 {
+            return Cell::Works;
+        }
+        cell
+    }
+
+    fn cell_of<'p>(
+        &self,
+        tally: &Tally,
+        probes: impl IntoIterator<Item = &'p Probe>,
+        approach: Approach,
+    ) -> Cell {
+        if tally.judged() == 0 {
+            let cells = probes.into_iter().map(|probe| match self.observation(approach, probe) {
+                Some(seen) if self.is_one_way(approach, probe) && seen.outcome.arrived() => Cell::OneWay,
+                Some(seen) if seen.outcome.arrived() => Cell::Open,
+                Some(seen) if seen.outcome == Outcome::Blocked => Cell::Blocked,
+                Some(_) | None => Cell::Untested,
+            });
+            return cells.max().unwrap_or(Cell::Untested);
+        }
+        match tally {
+            tally if tally.open > 0 => Cell::Open,
+            tally if tally.one_way > 0 => Cell::OneWay,
+            tally if tally.broken > 0 => Cell::Broken,
+            tally if tally.telling() == 0 => Cell::Untested,
+            tally if tally.could_not_test > 0 => Cell::PartlyTested,
+            tally if tally.held > 0 => Cell::Blocked,
+            _ => Cell::Works,
+        }
+    }
+
+    /// The probes with a verdict under an approach, in the order of sending.
+    pub fn with_verdict(&self, approach: Approach, verdict: Verdict) -> Vec<&Probe> {
+        self.probes.iter().filter(|probe| self.verdict(approach, probe) == verdict).collect()
+    }
+
+    /// Probes that were to be blocked and arrived.
+    pub fn leaks(&self, approach: Approach) -> Vec<&Probe> {
+        self.with_verdict(approach, Verdict::Leak)
+    }
+
+    /// Judged probes of which nothing is known, with the reason.
+    pub fn untested(&self, approach: Approach) -> Vec<(&Probe, &str)> {
+        let probes = self.with_verdict(approach, Verdict::CouldNotTest);
+        let why = |approach, probe| match self.observation(approach, probe).map(|seen| &seen.outcome) {
+            Some(Outcome::CouldNotTest(why)) => Some(why.as_str()),
+            Some(_) => None,
+            None => Some("it was not sent"),
+        };
+        probes
+            .into_iter()
+            .filter(|probe| is_judged(probe))
+            .map(|probe| {
+                let own = why(approach, probe);
+                let without = || why(Approach::None, probe).unwrap_or("nothing is known without rules");
+                (probe, own.unwrap_or_else(without))
+            })
+            .collect()
+    }
+
+    /// What all probes together say of an approach. Nothing is claimed for `none`, and its answer means that
+    /// the lab lets packets through.
+    pub fn conclusion(&self, approach: Approach) -> Conclusion {
+        let total = self.total(approach);
+        if total.leaks() + total.broken > 0 {
+            Conclusion::Leaks
+        } else if total.could_not_test > 0 || total.telling() == 0 {
+            Conclusion::Unknown
+        } else {
+            Conclusion::Holds
+        }
+    }
+}
+
+/// Whether something is expected of a probe.
+pub const fn is_judged(probe: &Probe) -> bool {
+    matches!(probe.expected, Expected::Blocked | Expected::Answered | Expected::Delivered)
+}
