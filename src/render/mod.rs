@@ -1,15 +1,18 @@
 //! Desired state as text, one file per format. Pure: what is rendered comes in, a `String` goes out.
 
+pub mod comparison;
 mod element;
 pub mod explanation;
 pub mod iptables;
 pub mod json;
+pub mod junit;
 pub mod matrix;
 pub mod means;
 pub mod nft;
 pub mod plan;
 mod rule;
 pub mod sysctl;
+pub mod verification;
 pub mod wrap;
 
 pub use element::element;
