@@ -2,9 +2,11 @@
 
 mod apply;
 mod check;
+mod compare;
 mod completions;
 mod lab;
 mod output;
+mod packets;
 mod plan;
 mod probe;
 mod remove;
@@ -12,6 +14,7 @@ mod render;
 mod stage;
 mod status;
 mod topology;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -51,12 +54,17 @@ A first session:
   isoplan status topology.toml   is it still in place? what was dropped?
   isoplan remove                 take it all away again
 
+With real packets, in throw-away namespaces; nothing changes on this host:
+  isoplan compare topology.toml  what does each approach stop?
+  isoplan verify topology.toml   does this one do what the file asks for?
+
 Without root, in an empty network namespace that ends with the command:
   unshare -rn isoplan plan topology.toml
 
 Exit codes:
   0 done and clean   1 failed, or answered no   64 usage
   2 differences (plan --detailed-exitcode, status)
+  3 a leak, or something broken (compare, verify)
   65 topology refused   77 not permitted
 
 A ping is no proof of isolation: see README.md for why.";
@@ -85,6 +93,10 @@ enum Verb {
     Remove(remove::Args),
     /// Print the rule set of a topology as text; needs no privilege
     Render(render::Args),
+    /// Show with real packets what each approach stops and what it does not
+    Compare(compare::Args),
+    /// Show with real packets that one approach does what the topology asks for
+    Verify(verify::Args),
     /// Open a shell, or run a command, on the host of a lab made from a topology
     Lab(lab::Args),
     /// Send probes in the lab that this is run in
@@ -116,6 +128,8 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Status(args) => status::run(&args, &mut output),
         Verb::Remove(args) => remove::run(&args, &mut output),
         Verb::Render(args) => render::run(&args, &mut output),
+        Verb::Compare(args) => compare::run(&args, &mut output),
+        Verb::Verify(args) => verify::run(&args, &mut output),
         Verb::Lab(args) => lab::run(&args, &mut output),
         Verb::Probe(args) => probe::run(&args, &mut output),
         Verb::Completions(args) => completions::run(&args, &mut output),
