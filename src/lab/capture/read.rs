@@ -135,8 +135,7 @@ pub(super) fn ip(bytes: &[u8]) -> Option<Read> {
 /// section 4.
 fn skip_extensions(mut protocol: u8, mut rest: &[u8]) -> (u8, bool, &[u8]) {
     let mut is_later = false;
-    loop {
-        let Some((next, length)) = rest.first().zip(rest.get(1)) else { break };
+    while let Some((next, length)) = rest.first().zip(rest.get(1)) {
         let length = match protocol {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (usize::from(*length) + 1) * 8,
             // RFC 4302, section 2.2: in words of 4 bytes, less 2.

@@ -5,9 +5,9 @@ use super::Id;
 /// Comes before kind and id.
 const MAGIC: [u8; 7] = *b"isoplan";
 /// Magic, kind, id in network order.
-const LENGTH: usize = MAGIC.len() + 1 + 4;
+pub(super) const LENGTH: usize = MAGIC.len() + 1 + 4;
 /// How often a payload repeats it. Enough that each half of a packet has a whole one.
-const TIMES: usize = 6;
+pub(super) const TIMES: usize = 6;
 
 /// What a marked payload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

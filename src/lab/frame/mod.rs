@@ -42,8 +42,8 @@ pub fn frames(packet: &Packet, id: Id, from: Mac, host: Mac, source_port: u16) -
     let link = link_header(packet, from, host);
     let cut = match packet.pieces {
         Pieces::One => None,
-        // Both have a mark: see `mark::payload`.
-        Pieces::Two => Some((whole.len() / 2).next_multiple_of(8)),
+        // Both have a mark: the marks are at the end.
+        Pieces::Two => Some(whole.len().saturating_sub(mark::LENGTH * mark::TIMES / 2) / 8 * 8),
         Pieces::Tiny => Some(TINY),
     };
     let frame = |piece: ip::Piece, bytes: &[u8]| pad([&link, &header.bytes(protocol, piece, bytes)]);
