@@ -35,6 +35,7 @@ fn run(args: &[OsString]) -> u8 {
             },
             Err(_) => unknown(),
         },
+        ["map"] => isolate::map().map_or_else(|error| failed(&error), |()| Exit::Done as u8),
         ["flood", targets @ ..] => {
             let targets: Vec<String> = targets.iter().map(|target| (*target).to_owned()).collect();
             flood::send(&targets).map_or_else(|error| failed(&error), |()| Exit::Done as u8)

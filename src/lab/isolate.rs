@@ -7,6 +7,10 @@
 //! everything that was started inside (pid_namespaces(7)). So nobody inside has to watch anything, and no way
 //! of ending any of the three leaves something behind.
 
+mod namespaces;
+
+pub use namespaces::map;
+
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -23,13 +27,12 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{getegid, geteuid, pipe2};
+use nix::unistd::{geteuid, pipe2};
 use serde::Serialize;
 
 use crate::error::{Exit, Failure};
@@ -137,7 +140,7 @@ fn step<T, E: Into<io::Error>>(step: &'static str, result: Result<T, E>) -> Resu
 pub fn enter(lifeline: RawFd, args: &[OsString]) -> Result<u8, Refused> {
     let lifeline = step("cannot hold the lifeline", take_over(lifeline, OFlag::O_RDONLY))?;
     let outside = step("cannot tell the network namespace", network_namespace())?;
-    make_namespaces()?;
+    namespaces::make()?;
     // Its write end is this process's alone; the second stage sees by it whether this one is still there.
     let (alive, _held) = step("cannot make a pipe", pipe2(OFlag::O_CLOEXEC))?;
     step("cannot make a pipe", fcntl(&alive, FcntlArg::F_SETFD(FdFlag::empty())))?;
@@ -260,8 +263,8 @@ fn hint() -> String {
         "AppArmor restricts user namespaces here; run it as root, or as root:\n        sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
             .to_owned()
     } else {
-        "run it as root; in a container, start that with more privilege:\n        docker run --privileged ..."
-            .to_owned()
+        let who = if geteuid().is_root() { "" } else { "run it as root; " };
+        format!("{who}in a container, start that with more privilege:\n        docker run --privileged ...")
     }
 }
 
@@ -339,29 +342,4 @@ pub fn raise_open_files() -> io::Result<(u64, u64)> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok((soft, hard))
-}
-
-/// All namespaces, with a user namespace wherever that is permitted.
-fn make_namespaces() -> Result<(), Refused> {
-    let (user, group) = (geteuid(), getegid());
-    let all = CloneFlags::CLONE_NEWNET
-        | CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS;
-    match unshare(all | CloneFlags::CLONE_NEWUSER) {
-        Ok(()) => {
-            let write = |file: &str, text: String| fs::write(Path::new("/proc/self").join(file), text);
-            // An ordinary user may map a group only after this (user_namespaces(7)).
-            step("cannot map groups", write("setgroups", "deny".to_owned()))?;
-            step("cannot map users", write("uid_map", format!("0 {user} 1\n")))?;
-            step("cannot map groups", write("gid_map", format!("0 {group} 1\n")))?;
-        }
-        Err(error) if !user.is_root() => return step("cannot make namespaces", Err(error)),
-        // Root of the machine needs none.
-        Err(_) => step("cannot make namespaces", unshare(all))?,
-    }
-    // What is mounted from here on is seen by nobody else.
-    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    step("cannot make mounts private", mount(None::<&str>, "/", None::<&str>, flags, None::<&str>))
 }
