@@ -1,12 +1,14 @@
 //! The story of one packet: which hooks and chains of the host it passed, what decided about it, and what
 //! became of the answer. As values; [`crate::render::explanation`] has the words.
 
+mod ask;
 mod event;
 mod listing;
 mod story;
 
 use serde::{Deserialize, Serialize};
 
+pub use ask::{Asked, Prepared, Protocol, Refused, Version, prepare};
 pub use event::{Header, TraceEvent, TraceKind, TraceVerdict};
 pub use listing::{Known, Listing};
 pub use story::{HOOKS, Packet, RouteQuestion, Routing, Selected, Wanted, packets, select, way};
