@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod compare;
 mod completions;
+mod explain;
 mod lab;
 mod output;
 mod packets;
@@ -101,6 +102,8 @@ enum Verb {
     Lab(lab::Args),
     /// Send probes in the lab that this is run in
     Probe(probe::Args),
+    /// Send one packet in a lab and tell its way: rules, routes, sysctls, and where it arrived
+    Explain(explain::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -132,6 +135,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Verify(args) => verify::run(&args, &mut output),
         Verb::Lab(args) => lab::run(&args, &mut output),
         Verb::Probe(args) => probe::run(&args, &mut output),
+        Verb::Explain(args) => explain::run(&args, &mut output),
         Verb::Completions(args) => completions::run(&args, &mut output),
     };
     let result = result.and_then(|exit| output.finish().map(|()| exit));

@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::error::Exit;
+use crate::lab::trace::explain;
 use crate::lab::{flood, isolate, worker};
 
 /// Runs a stage when the process was started as one.
@@ -58,6 +59,10 @@ fn inside(words: &[&str], args: &[OsString]) -> u8 {
             Err(error) => failed(&error),
         },
         ["work"] => match worker::work() {
+            Ok(()) => Exit::Done as u8,
+            Err(error) => failed(&error),
+        },
+        ["explain"] => match explain::work() {
             Ok(()) => Exit::Done as u8,
             Err(error) => failed(&error),
         },

@@ -5,6 +5,7 @@
 //! kernel tells of a packet while it processes it, so that everything is there to be read once the probe is
 //! decided.
 
+pub mod explain;
 mod routing;
 
 use std::collections::BTreeMap;
