@@ -19,7 +19,7 @@ use super::isolate;
 use super::node::{self, Namespace};
 use crate::intent::IpFamily;
 use crate::verify::world::{HostLinkRole, NodeRole, Place, World};
-use ready::Path;
+use ready::{Path, Tap};
 
 /// A lab: alive, and nobody sends anything yet.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct Lab {
     pub world: World,
     /// By place.
     pub namespaces: Vec<Namespace>,
+    tap: Tap,
 }
 
 /// What is already there when the lab is made.
@@ -50,7 +51,7 @@ impl Lab {
         isolate::require()?;
         pin(options.cpu)?;
         raise_limit()?;
-        let lab = Self { namespaces: make_namespaces(&world)?, world };
+        let lab = Self { namespaces: make_namespaces(&world)?, world, tap: Tap::open()? };
         lab.make_links()?;
         sysctls::of_host_links(&lab)?;
         lab.set_forwarding(true)?;
@@ -74,7 +75,7 @@ impl Lab {
             Namespace::open(&node.name, &host)
         };
         let namespaces = world.nodes.iter().enumerate().map(open).collect::<io::Result<_>>()?;
-        Ok(Self { world, namespaces })
+        Ok(Self { world, namespaces, tap: Tap::open()? })
     }
 
     /// A namespace.
@@ -217,7 +218,7 @@ impl Lab {
                 });
             }
         }
-        ready::wait(self.host(), &paths)
+        self.tap.wait(&paths)
     }
 
     /// What a link has on it; nothing where that is on its flat's bridge.
