@@ -166,13 +166,13 @@ impl RuleBuilder {
     }
 
     /// The source address is in the subnet.
-    pub(super) fn from_subnet(self, subnet: &IpNet) -> Self {
+    pub(super) fn source_in(self, subnet: &IpNet) -> Self {
         let field = if subnet.addr().is_ipv4() { Field::Saddr4 } else { Field::Saddr6 };
         self.in_subnet(field, subnet)
     }
 
     /// The destination address is in the subnet.
-    pub(super) fn to_subnet(self, subnet: &IpNet) -> Self {
+    pub(super) fn destination_in(self, subnet: &IpNet) -> Self {
         let field = if subnet.addr().is_ipv4() { Field::Daddr4 } else { Field::Daddr6 };
         self.in_subnet(field, subnet)
     }

@@ -15,7 +15,7 @@ pub(super) fn ruleset(intent: &Intent<'_>) -> Ruleset {
         let (network, nic) = (&topology.networks[pair.network], &topology.nics[pair.nic]);
         let what = format!("{} to {} ({})", network.name, nic.name, nic.role);
         let origins = vec![network.entry, nic.entry];
-        let rule = RuleBuilder::inet().from_subnet(pair.from).to_subnet(pair.to).drop();
+        let rule = RuleBuilder::inet().source_in(pair.from).destination_in(pair.to).drop();
         rule.rule(&format!("P{number}"), &what, origins)
     });
     let chain = Chain {

@@ -60,6 +60,11 @@ pub fn use_program(path: impl Into<PathBuf>) {
     let _ = PROGRAM.set(path.into());
 }
 
+/// The program that stages are started with.
+pub(super) fn program() -> &'static Path {
+    PROGRAM.get().map_or(Path::new(THIS), PathBuf::as_path)
+}
+
 /// A process inside the lab's namespaces, as the one outside sees it. When this is dropped, or the process that
 /// holds it ends in whatever way, everything inside ends.
 #[derive(Debug)]
@@ -98,7 +103,7 @@ pub(super) fn start_with<S: AsRef<OsStr>>(
     along: &[BorrowedFd<'_>],
 ) -> io::Result<Inside> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-    let mut command = Command::new(PROGRAM.get().map_or(Path::new(THIS), PathBuf::as_path));
+    let mut command = Command::new(program());
     command.args([STAGE, "enter", &read.as_raw_fd().to_string(), "--"]).args(args);
     let closes_on_exec = |flag| {
         let mut along = along.iter().copied().chain([read.as_fd()]);

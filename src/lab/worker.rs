@@ -95,20 +95,15 @@ fn carry_out(job: &Job) -> Result<(), String> {
     protect::load_engine(&lab, &intent, masquerades)
         .map_err(failed("cannot load the container engine's rules"))?;
     let mut prober = Prober::start(&lab).map_err(failed("cannot open the captures"))?;
-    let kept = match job.change {
-        Some(change) => Some(
-            change::before_apply(&mut lab, &intent, change).map_err(failed("cannot prepare the change"))?,
-        ),
-        None => None,
-    };
+    if let Some(change) = job.change {
+        change::before_apply(&mut lab, &intent, change).map_err(failed("cannot prepare the change"))?;
+    }
     prober.prepare(&lab, &probes);
     protect::apply(&lab, &intent, approach).map_err(failed("cannot apply the approach"))?;
-    let witnessed = match (job.change, kept) {
-        (Some(change), Some(kept)) => {
-            change::after_apply(&mut lab, &mut prober, &intent, approach, change, kept)
-                .map_err(failed("cannot change the host"))?
-        }
-        _ => change::Witnessed::default(),
+    let witnessed = match job.change {
+        Some(change) => change::after_apply(&mut lab, &mut prober, &intent, approach, change)
+            .map_err(failed("cannot change the host"))?,
+        None => change::Witnessed::default(),
     };
     for probe in &probes {
         let observation = if job.is_traced {

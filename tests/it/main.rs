@@ -8,6 +8,8 @@ mod lab;
 
 /// The command line: every verb, what it prints and how it ends.
 mod cli;
+/// The approaches to compare with, and changes of the host, on the lab that isoplan ships.
+mod compared;
 /// The core does no I/O, `unsafe` is in one module, and only the command line prints.
 mod core_is_pure;
 /// What the documents promise.

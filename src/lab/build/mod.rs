@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use super::isolate;
 use super::node::{self, Namespace};
 use crate::intent::IpFamily;
-use crate::verify::world::{HostLinkRole, NodeRole, Place, World};
+use crate::verify::world::{HostLinkRole, Mac, NodeRole, Place, World};
 use ready::{Path, Tap};
 
 /// A lab: alive, and nobody sends anything yet.
@@ -219,6 +219,17 @@ impl Lab {
             }
         }
         self.tap.wait(&paths)
+    }
+
+    /// Waits until frames pass both ways over a link between a node and the host that the layout does not know:
+    /// the name and the link-layer address of either end, the node's first.
+    ///
+    /// # Errors
+    ///
+    /// When they do not within ten seconds.
+    pub fn wait_for_link(&self, place: Place, (link, mac): (&str, Mac), host: (&str, Mac)) -> io::Result<()> {
+        let path = Path { node: self.at(place), link, mac, host_link: host.0, host_mac: host.1 };
+        self.tap.wait(&[path])
     }
 
     /// What a link has on it; nothing where that is on its flat's bridge.

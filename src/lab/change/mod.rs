@@ -1,7 +1,15 @@
 //! Changes of the host, carried out.
 
+mod bridge;
+mod nic;
+mod route;
+mod scene;
+mod switch;
+mod under_flood;
+
 use std::io;
 
+use self::scene::Scene;
 use super::build::Lab;
 use super::prober::Prober;
 use crate::approach::Approach;
@@ -9,10 +17,6 @@ use crate::intent::{Intent, IpFamily};
 use crate::verify::change::Change;
 use crate::verify::outcome::{Expected, Observation, Outcome};
 use crate::verify::probe::Probe;
-
-/// What a change keeps from before the approach is applied until after it.
-#[derive(Debug, Default)]
-pub struct Kept {}
 
 /// What a change has seen itself of packets from the container to the server of the closed NIC, by family: only
 /// [`Change::AppliedUnderFlood`] sends any.
@@ -23,8 +27,13 @@ pub type Witnessed = Vec<(IpFamily, Observation)>;
 /// # Errors
 ///
 /// When the kernel refuses it.
-pub fn before_apply(_lab: &mut Lab, _intent: &Intent<'_>, _change: Change) -> io::Result<Kept> {
-    todo!()
+pub fn before_apply(lab: &mut Lab, intent: &Intent<'_>, change: Change) -> io::Result<()> {
+    let scene = Scene::new(lab, intent, change)?;
+    match change {
+        Change::NicAbsentAtApply => nic::unplug(&scene),
+        Change::BridgeNfCallOff => switch::bridge_nf_call(scene.lab.host(), "1"),
+        _ => Ok(()),
+    }
 }
 
 /// The change itself, after the approach was applied. Ready for probes when this returns.
@@ -33,14 +42,59 @@ pub fn before_apply(_lab: &mut Lab, _intent: &Intent<'_>, _change: Change) -> io
 ///
 /// When the kernel refuses it.
 pub fn after_apply(
-    _lab: &mut Lab,
-    _prober: &mut Prober,
-    _intent: &Intent<'_>,
-    _approach: Approach,
-    _change: Change,
-    _kept: Kept,
+    lab: &mut Lab,
+    prober: &mut Prober,
+    intent: &Intent<'_>,
+    approach: Approach,
+    change: Change,
 ) -> io::Result<Witnessed> {
-    todo!()
+    let witnessed = carry_out(lab, intent, approach, change)?;
+    prober.refresh(lab)?;
+    Ok(witnessed)
+}
+
+/// The change, but for the captures.
+///
+/// # Errors
+///
+/// When the kernel refuses it.
+pub fn carry_out(
+    lab: &mut Lab,
+    intent: &Intent<'_>,
+    approach: Approach,
+    change: Change,
+) -> io::Result<Witnessed> {
+    let mut scene = Scene::new(lab, intent, change)?;
+    match change {
+        Change::ForwardToggled => switch::toggle_forwarding(scene.lab.host())?,
+        Change::NicDown => nic::down(&scene)?,
+        Change::NicRecreated => {
+            nic::unplug(&scene)?;
+            nic::plug(&scene)?;
+        }
+        Change::NicAbsentAtApply => nic::plug(&scene)?,
+        Change::NicRenamed => nic::rename(&mut scene)?,
+        Change::NicEnslaved => nic::enslave(&mut scene)?,
+        Change::BridgeRecreated => bridge::recreate(&scene)?,
+        Change::NewContainer => bridge::new_container(&mut scene)?,
+        Change::NewNic => nic::add_nic(&mut scene)?,
+        Change::SubnetAdded => nic::add_subnet(&mut scene)?,
+        Change::DefaultRouteMoved => route::default_moved(&scene)?,
+        Change::UpstreamHairpin => route::upstream_hairpin(&scene)?,
+        Change::ProxyArp => bridge::proxy_arp(&scene, approach)?,
+        Change::SourceRouting => switch::source_routing(scene.lab.host())?,
+        Change::BroadcastForwarding => switch::broadcast_forwarding(scene.lab.host())?,
+        Change::AcceptFirst => switch::accept_first(&scene, approach)?,
+        Change::BridgeNfCallOff => switch::bridge_nf_call(scene.lab.host(), "0")?,
+        Change::AppliedUnderFlood => return under_flood::apply(&scene, approach),
+        Change::Dnat => switch::dnat(&scene)?,
+        Change::Macvlan => bridge::macvlan(&scene)?,
+        Change::TcRedirect => bridge::tc_redirect(&scene)?,
+        // The prober plays the program on the host.
+        Change::Relay => {}
+        Change::RulesetFlushed => switch::flush_ruleset(&scene, approach)?,
+    }
+    Ok(Witnessed::new())
 }
 
 /// What is to be told of a probe: what was seen of it, or what the change has witnessed, where that tells more.

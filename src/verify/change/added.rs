@@ -79,15 +79,25 @@ fn free_subnet(intent: &Intent<'_>, world: &World, family: IpFamily) -> Option<I
     let topology = intent.topology;
     let listed = topology.networks.iter().flat_map(|network| &network.subnets);
     let listed = listed.chain(topology.nics.iter().flat_map(|nic| &nic.subnets)).copied();
-    let nodes = world.nodes.iter().flat_map(|node| {
-        let behind = node.behind_listed.iter().chain(&node.behind_unlisted).copied();
-        node.addresses.iter().copied().chain(behind.map(IpNet::from))
-    });
-    let links = world.host_links.iter().flat_map(|link| link.addresses.iter().copied());
-    let internet = world.internet.iter().copied().map(IpNet::from);
-    let taken: Vec<IpNet> = listed.chain(nodes).chain(links).chain(internet).map(|net| net.trunc()).collect();
+    let nodes = world.nodes.iter().flat_map(|node| node.routed.iter().copied());
+    let links = world.host_links.iter().flat_map(|link| link.subnets.iter().copied());
+    let single = taken(world).into_iter().chain(world.internet.iter().copied()).map(IpNet::from);
+    let used: Vec<IpNet> = listed.chain(nodes).chain(links).chain(single).map(|net| net.trunc()).collect();
     let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
-    candidates(family).find(|net| !taken.iter().any(|other| overlaps(net, other)))
+    candidates(family).find(|net| !used.iter().any(|other| overlaps(net, other)))
+}
+
+/// Every address in the lab.
+fn taken(world: &World) -> Vec<IpAddr> {
+    let nodes = world.nodes.iter().flat_map(|node| {
+        let behind = node.behind_listed.iter().chain(&node.behind_unlisted).chain(&node.next_hops).copied();
+        node.addresses.iter().map(IpNet::addr).chain(behind)
+    });
+    let links = world.host_links.iter().flat_map(|link| {
+        let others = link.gateways.iter().chain(&link.translated).copied();
+        link.addresses.iter().map(IpNet::addr).chain(others)
+    });
+    nodes.chain(links).collect()
 }
 
 /// Of the networks for benchmarks (RFC 2544), which nobody uses, and of a unique local prefix (RFC 4193).
@@ -102,18 +112,10 @@ fn candidates(family: IpFamily) -> impl Iterator<Item = IpNet> {
 
 /// An address of a link's network that nobody in the lab has.
 fn free_address(world: &World, link: IpNet) -> Option<IpAddr> {
-    let nodes = world.nodes.iter().flat_map(|node| {
-        let behind = node.behind_listed.iter().chain(&node.behind_unlisted).copied();
-        node.addresses.iter().map(IpNet::addr).chain(behind)
-    });
-    let links = world.host_links.iter().flat_map(|link| link.addresses.iter().map(IpNet::addr));
-    let taken: Vec<IpAddr> = nodes.chain(links).collect();
-    // Away from the low end, where a feature of the lab may count from; not so far that the network ends.
-    link.trunc()
-        .hosts()
-        .skip(32)
-        .chain(link.trunc().hosts().take(32))
-        .find(|address| !taken.contains(address))
+    let taken = taken(world);
+    // Away from the low end, where the lab counts from, unless the network is too small for that.
+    let hosts = || link.trunc().hosts();
+    hosts().skip(32).take(256).chain(hosts().take(32)).find(|address| !taken.contains(address))
 }
 
 #[cfg(test)]
