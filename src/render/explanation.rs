@@ -26,7 +26,7 @@ pub fn page(explanation: &Explanation, width: usize) -> String {
     }
     match (outcome, &explanation.told.way.stop) {
         (Outcome::Blocked, None) => page.line("not seen", &format!("at {}", explanation.to)),
-        (_, Some(stop)) => page.line("stopped", &stopped(stop)),
+        (_, Some(stop)) => page.end(stop),
         _ => {}
     }
     if let Some(refusal) = &explanation.told.refusal {
@@ -37,7 +37,7 @@ pub fn page(explanation: &Explanation, width: usize) -> String {
         page.label = "";
         page.way(answer);
         if let Some(stop) = &answer.stop {
-            page.line("stopped", &stopped(stop));
+            page.end(stop);
         }
     }
     if explanation.told.is_cut {
@@ -169,7 +169,7 @@ fn rewritten(before: &Header, after: &Header, rule: Option<&RuleSeen>) -> String
     };
     match rule {
         Some(rule) => format!("{word} by {}", named(rule)),
-        None => format!("{word}, as the first packet of its flow was"),
+        None => format!("{word} by conntrack, which remembers the flow"),
     }
 }
 
@@ -233,6 +233,13 @@ impl Page {
         let start = format!("  {label:width$}", width = indent - 2);
         self.text.push_str(&start);
         self.text.push_str(&wrapped[indent..]);
+    }
+
+    /// What ended a way; of a rule or a policy there is nothing more to say.
+    fn end(&mut self, stop: &Stop) {
+        if !matches!(stop, Stop::Rule(_) | Stop::Policy { .. }) {
+            self.line("end", &stopped(stop));
+        }
     }
 
     fn way(&mut self, way: &Way) {

@@ -24,6 +24,7 @@ use crate::verify::explanation::{
 };
 use crate::verify::outcome::Observation;
 use crate::verify::probe::Probe;
+use crate::verify::world::{Place, World};
 
 /// Sends one probe and says what became of it, and which route, sysctl or rule decided: the same as
 /// [`Prober::run`], with `decided_by` filled in. Where tracing fails, it says so there.
@@ -77,6 +78,7 @@ pub fn told(
         Ok(Ok(links)) => links,
         Ok(Err(error)) | Err(error) => return Err(Failed::After(Box::new(observation), error)),
     };
+    let shown = with_nodes(&links, &lab.world);
     let packets = packets(&events.events);
     let wanted = Wanted::of(&lab.world, probe);
     let selected = select(&packets, &wanted);
@@ -84,7 +86,7 @@ pub fn told(
         packet.map(|packet| {
             let question = RouteQuestion::of(packet);
             let routing = question.map(|question| routing::ask(lab, &links, probe, question));
-            way(packet, &known, &links, routing)
+            way(packet, &known, &shown, routing)
         })
     };
     let told = Told {
@@ -123,6 +125,21 @@ fn read(
 fn links() -> io::Result<BTreeMap<u32, String>> {
     let links = nix::net::if_::if_nameindex()?;
     Ok(links.iter().map(|link| (link.index(), link.name().to_string_lossy().into_owned())).collect())
+}
+
+/// The same, with who is at the other end of a bridge's port: its name is the lab's own.
+fn with_nodes(links: &BTreeMap<u32, String>, world: &World) -> BTreeMap<u32, String> {
+    let ports: BTreeMap<&str, &str> = world
+        .nodes
+        .iter()
+        .filter(|node| node.port.0 == Place::HOST)
+        .map(|node| (node.port.1.as_str(), node.name.as_str()))
+        .collect();
+    let shown = links.iter().map(|(index, link)| {
+        let node = ports.get(link.as_str());
+        (*index, node.map_or_else(|| link.clone(), |node| format!("the port of {node}")))
+    });
+    shown.collect()
 }
 
 /// Before everybody else. Fragments come together at -400, and what they make has not the mark of all of them.

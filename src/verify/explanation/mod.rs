@@ -2,16 +2,22 @@
 //! became of the answer. As values; [`crate::render::explanation`] has the words.
 
 mod ask;
+mod ends;
 mod event;
 mod listing;
+mod select;
 mod story;
+
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
 pub use ask::{Asked, Prepared, Protocol, Refused, Version, prepare};
 pub use event::{Header, TraceEvent, TraceKind, TraceVerdict};
 pub use listing::{Known, Listing};
-pub use story::{HOOKS, Packet, RouteQuestion, Routing, Selected, Wanted, packets, select, way};
+pub use select::{Selected, Wanted, select};
+pub use story::{HOOKS, Packet, RouteQuestion, Routing, packets, way};
 
 use super::outcome::Observation;
 use crate::approach::Approach;
