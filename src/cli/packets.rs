@@ -16,7 +16,7 @@ use crate::verify::change::Change;
 use crate::verify::outcome::Observation;
 use crate::verify::pattern::fits;
 use crate::verify::probe::Probe;
-use crate::verify::report::{Comparison, Observed};
+use crate::verify::report::{Claims, Comparison, Observed};
 use crate::verify::world::World;
 
 /// Which probes.
@@ -64,6 +64,7 @@ pub(super) fn observe(
         left_out,
         nodes: world.nodes.iter().map(|node| node.name.clone()).collect(),
         host_addresses: host_addresses(&world),
+        claims: approaches.iter().map(|approach| (*approach, Claims::of(*approach))).collect(),
         observed,
     })
 }

@@ -1,8 +1,9 @@
 //! A verification as text: every leak as a counterexample, the matrix, and what is claimed.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 
 use super::comparison::said::said;
 use super::comparison::text::{hanging, loud, push_said};
@@ -11,7 +12,7 @@ use super::plan::Style;
 use super::wrap::push_wrapped;
 use crate::verify::report::{LeakJson, ProbeJson, ResultJson, VerificationJson};
 
-/// So many counterexamples are shown in full; `--details` shows all.
+/// Counterexamples to so many questions are shown in full, one for each; `--details` shows all.
 const BLOCKS: usize = 5;
 /// So many more are named.
 const NAMES: usize = 12;
@@ -48,9 +49,15 @@ pub fn text(verification: &VerificationJson<'_>, style: Style) -> String {
 }
 
 fn counterexamples(text: &mut String, verification: &VerificationJson<'_>, style: Style) {
-    let shown = if style.all { verification.leaks.len() } else { BLOCKS };
-    for leak in verification.leaks.iter().take(shown) {
-        let probe = verification.probes.iter().find(|probe| probe.probe == leak.probe);
+    let probe_of = |leak: &LeakJson<'_>| verification.probes.iter().find(|probe| probe.probe == leak.probe);
+    // One of each question says more than five of the first.
+    let mut asked = BTreeSet::new();
+    let (shown, rest): (Vec<_>, Vec<_>) = verification.leaks.iter().partition(|leak| {
+        let question = probe_of(leak).map(|probe| probe.question.as_str());
+        style.all || (asked.len() < BLOCKS && asked.insert(question))
+    });
+    for leak in shown {
+        let probe = probe_of(leak);
         let result = probe.and_then(|probe| {
             let mut results = probe.results.iter();
             Some((probe, results.find(|result| result.approach == verification.result.approach)?))
@@ -59,7 +66,7 @@ fn counterexamples(text: &mut String, verification: &VerificationJson<'_>, style
             counterexample(text, leak, probe, result, style);
         }
     }
-    let rest: Vec<&str> = verification.leaks.iter().skip(shown).map(|leak| leak.probe).collect();
+    let rest: Vec<&str> = rest.iter().map(|leak| leak.probe).collect();
     if !rest.is_empty() {
         let sentence = format!("{} more, in full with --details: {}.", rest.len(), first(&rest, NAMES));
         push_wrapped(text, &sentence, style.width, 0);
@@ -130,6 +137,8 @@ fn counterexample(
 fn matrix(verification: &VerificationJson<'_>, style: Style) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(style.width).unwrap_or(u16::MAX));
     table.set_header(["from -> to", "expected", "observed", "combined"]);
     for pair in &verification.pairs {
         let combined = match pair.combined {
@@ -138,6 +147,9 @@ fn matrix(verification: &VerificationJson<'_>, style: Style) -> String {
         };
         table.add_row([&pair.pair, &pair.expected, &pair.observed, &combined]);
     }
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
     let mut text = String::new();
     for line in table.to_string().lines() {
         text.push_str(line.trim_end());

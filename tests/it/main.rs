@@ -8,6 +8,8 @@ mod lab;
 
 /// The command line: every verb, what it prints and how it ends.
 mod cli;
+/// Every approach against the same packets: the table, and what it is made of.
+mod compare;
 /// The approaches to compare with, and changes of the host, on the lab that isoplan ships.
 mod compared;
 /// The core does no I/O, `unsafe` is in one module, and only the command line prints.
@@ -30,10 +32,14 @@ mod lab_build;
 mod laws;
 /// Not a test: what the kernel holds, as other programs show it.
 mod live;
+/// Not a test: a comparison with every state that a cell can have.
+mod made_up;
 /// Packets that hosts do not send every day.
 mod odd_packets;
 /// What packets show: what is closed after an apply, and what goes on working.
 mod packets;
+/// The page of a comparison, in a browser.
+mod page;
 /// Changes under traffic.
 mod re_apply;
 /// Faults that isoplan once had.

@@ -68,6 +68,10 @@ pub(super) fn clause(sentence: &str) -> &str {
     sentence.strip_suffix('.').unwrap_or(sentence)
 }
 
+fn was(number: usize) -> &'static str {
+    if number == 1 { "was" } else { "were" }
+}
+
 /// What all probes came to, in one sentence without the name of the approach.
 pub(super) fn came_to(counts: &CountsJson) -> String {
     let blocked = counts.held + counts.leaks;
@@ -75,13 +79,15 @@ pub(super) fn came_to(counts: &CountsJson) -> String {
     let mut parts = Vec::new();
     match (counts.leaks, blocked) {
         (_, 0) => {}
-        (0, all) => parts.push(format!("{} blocked", count(all, "probe"))),
-        (leaks, all) => parts.push(format!("{leaks} of {} that must not pass do", count(all, "probe"))),
+        (0, all) => parts.push(format!("{} that must be blocked {} blocked", count(all, "probe"), was(all))),
+        (leaks, all) => {
+            parts.push(format!("{leaks} of {} that must be blocked arrived", count(all, "probe")))
+        }
     }
     match (counts.broken, must) {
         (_, 0) => {}
-        (0, all) => parts.push(format!("{all} that must pass do")),
-        (broken, all) => parts.push(format!("{broken} of {all} that must pass do not")),
+        (0, all) => parts.push(format!("{all} that must arrive did")),
+        (broken, all) => parts.push(format!("{broken} of {all} that must arrive did not")),
     }
     if counts.could_not_test > 0 {
         parts.push(format!("{} could not be tested", counts.could_not_test));

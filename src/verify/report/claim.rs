@@ -7,6 +7,22 @@ use crate::verify::outcome::{Sighting, Verdict};
 use crate::verify::pattern::fits;
 use crate::verify::probe::Probe;
 
+/// What an approach claims, and what it is known not to stop.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Claims {
+    /// What it claims.
+    pub guarantees: &'static [Guarantee],
+    /// What it does not stop.
+    pub holes: &'static [Hole],
+}
+
+impl Claims {
+    /// What is written down for an approach.
+    pub fn of(approach: Approach) -> Self {
+        Self { guarantees: guarantees(approach), holes: holes(approach) }
+    }
+}
+
 /// Whether packets bear a guarantee out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimStatus {
@@ -56,9 +72,17 @@ fn fits_any(patterns: &[&str], name: &str) -> bool {
 }
 
 impl Comparison {
+    fn claims_of(&self, approach: Approach) -> Claims {
+        self.claims.get(&approach).copied().unwrap_or_default()
+    }
+
     /// What an approach guarantees, and whether this run bears it out.
     pub fn guarantees(&self, approach: Approach) -> Vec<Claimed> {
-        guarantees(approach).iter().map(|guarantee| self.claimed(*guarantee, approach)).collect()
+        self.claims_of(approach)
+            .guarantees
+            .iter()
+            .map(|guarantee| self.claimed(*guarantee, approach))
+            .collect()
     }
 
     fn claimed(&self, guarantee: Guarantee, approach: Approach) -> Claimed {
@@ -78,7 +102,10 @@ impl Comparison {
         } else if unknown > 0 {
             ClaimStatus::NotShown(format!("{unknown} of its probes could not be tested"))
         } else if left_out > 0 {
-            ClaimStatus::NotShown(format!("{left_out} of its probes were left out of this run"))
+            ClaimStatus::NotShown(match left_out {
+                1 => "1 of its probes was left out of this run".to_owned(),
+                more => format!("{more} of its probes were left out of this run"),
+            })
         } else if confirmed == 0 {
             ClaimStatus::NotShown("no probe on this topology tells".to_owned())
         } else {
@@ -98,7 +125,7 @@ impl Comparison {
                 is_left_out: self.left_out.iter().any(|name| fits_any(hole.probes, name)),
             }
         };
-        holes(approach).iter().map(shown).collect()
+        self.claims_of(approach).holes.iter().map(shown).collect()
     }
 
     /// Whether a probe shows that something is not as one would want it: also a residual that gets through.
@@ -114,7 +141,7 @@ impl Comparison {
 
     /// Leaks that no hole of the approach speaks of.
     pub fn unexplained(&self, approach: Approach) -> Vec<&Probe> {
-        let known = holes(approach);
+        let known = self.claims_of(approach).holes;
         let mut probes = self.leaks(approach);
         probes.retain(|probe| !known.iter().any(|hole| fits_any(hole.probes, &probe.name)));
         probes

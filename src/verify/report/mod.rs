@@ -9,7 +9,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-pub use claim::{ClaimStatus, Claimed, Shown};
+pub use claim::{ClaimStatus, Claimed, Claims, Shown};
 pub use json::{
     ApproachJson, CellJson, ComparisonJson, CountsJson, GuaranteeJson, HoleJson, LeakJson, PairJson,
     ProbeJson, QuestionJson, ResultJson, UntestedJson, VerificationJson, WitnessJson,
@@ -41,6 +41,8 @@ pub struct Comparison {
     pub nodes: Vec<String>,
     /// The host's own addresses, on all its links.
     pub host_addresses: BTreeSet<IpAddr>,
+    /// By approach.
+    pub claims: BTreeMap<Approach, Claims>,
     /// By approach; `none` is always there.
     pub observed: BTreeMap<Approach, Observed>,
 }
