@@ -103,7 +103,7 @@ fn carry_out(job: &Job) -> Result<(), String> {
     let witnessed = match job.change {
         Some(change) => change::after_apply(&mut lab, &mut prober, &intent, approach, change)
             .map_err(failed("cannot change the host"))?,
-        None => change::Witnessed::default(),
+        None => Vec::new(),
     };
     for probe in &probes {
         let observation = if job.is_traced {

@@ -2,6 +2,7 @@
 //! ships.
 
 use std::fs;
+use std::time::Instant;
 
 use isoplan::approach::{Approach, compared};
 use isoplan::intent::{Intent, IpFamily};
@@ -278,7 +279,7 @@ fn changed(change: Change) -> Lab {
     changed_with(change, Approach::Nftables).0
 }
 
-fn changed_with(change: Change, approach: Approach) -> (Lab, change::Witnessed) {
+fn changed_with(change: Change, approach: Approach) -> (Lab, Vec<change::Witness>) {
     let topology = parse(SERVICE_INSTANCE);
     let intent = Intent::new(&topology);
     let mut lab = start(&intent, approach);
@@ -606,9 +607,9 @@ fn without_rules_the_flood_arrives() {
     in_namespace(|| {
         let (_, witnessed) = changed_with(Change::AppliedUnderFlood, Approach::None);
         assert_eq!(witnessed.len(), 2, "{witnessed:?}");
-        for ((_, seen), source) in witnessed.iter().zip(["192.168.57.10", "fd57::a"]) {
-            assert_eq!(seen.outcome, Outcome::Delivered);
-            assert_eq!(seen.seen[0].source.to_string(), source);
+        for (witness, source) in witnessed.iter().zip(["192.168.57.10", "fd57::a"]) {
+            assert_eq!(witness.observation.outcome, Outcome::Delivered);
+            assert_eq!(witness.observation.seen[0].source.to_string(), source);
         }
     });
 }
@@ -652,9 +653,11 @@ fn all_on(text: &str, changes: &[Change]) {
     protect::apply(&lab, &intent, approach).expect("apply");
     for change in changes {
         if applies(&intent, &lab.world, *change) {
+            let before = Instant::now();
             let made = change::before_apply(&mut lab, &intent, *change)
                 .and_then(|()| change::carry_out(&mut lab, &intent, approach, *change));
             made.unwrap_or_else(|error| panic!("{}: {error}", change.as_str()));
+            eprintln!("{} in {:?}", change.as_str(), before.elapsed());
         }
     }
 }

@@ -17,10 +17,20 @@ use crate::intent::{Intent, IpFamily};
 use crate::verify::change::Change;
 use crate::verify::outcome::{Expected, Observation, Outcome};
 use crate::verify::probe::Probe;
+use crate::verify::world::Place;
 
-/// What a change has seen itself of packets from the container to the server of the closed NIC, by family: only
-/// [`Change::AppliedUnderFlood`] sends any.
-pub type Witnessed = Vec<(IpFamily, Observation)>;
+/// What a change has seen itself: UDP packets that it has sent. Only [`Change::AppliedUnderFlood`] sends any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// From where.
+    pub sender: Place,
+    /// Where they arrived.
+    pub receiver: Place,
+    /// In which family.
+    pub family: IpFamily,
+    /// What was seen of them.
+    pub observation: Observation,
+}
 
 /// What has to be so before the approach is applied: a NIC that is not there yet, a switch that is on.
 ///
@@ -47,10 +57,10 @@ pub fn after_apply(
     intent: &Intent<'_>,
     approach: Approach,
     change: Change,
-) -> io::Result<Witnessed> {
-    let witnessed = carry_out(lab, intent, approach, change)?;
+) -> io::Result<Vec<Witness>> {
+    let witnesses = carry_out(lab, intent, approach, change)?;
     prober.refresh(lab)?;
-    Ok(witnessed)
+    Ok(witnesses)
 }
 
 /// The change, but for the captures.
@@ -63,7 +73,7 @@ pub fn carry_out(
     intent: &Intent<'_>,
     approach: Approach,
     change: Change,
-) -> io::Result<Witnessed> {
+) -> io::Result<Vec<Witness>> {
     let mut scene = Scene::new(lab, intent, change)?;
     match change {
         Change::ForwardToggled => switch::toggle_forwarding(scene.lab.host())?,
@@ -94,14 +104,21 @@ pub fn carry_out(
         Change::Relay => {}
         Change::RulesetFlushed => switch::flush_ruleset(&scene, approach)?,
     }
-    Ok(Witnessed::new())
+    Ok(Vec::new())
 }
 
-/// What is to be told of a probe: what was seen of it, or what the change has witnessed, where that tells more.
-pub fn with_witnessed(probe: &Probe, own: Observation, witnessed: &Witnessed) -> Observation {
-    let of_family = witnessed.iter().find(|(family, _)| *family == probe.family);
-    match (&own.outcome, of_family) {
-        (Outcome::Blocked, Some((_, seen))) if probe.expected == Expected::Blocked => seen.clone(),
+/// What is to be told of a probe: what was seen of it; or what a change has witnessed of packets of its kind,
+/// where they arrived and it did not.
+pub fn with_witnessed(probe: &Probe, own: Observation, witnesses: &[Witness]) -> Observation {
+    let is_of_its_kind = |witness: &&Witness| {
+        probe.entry == "udp"
+            && probe.expected == Expected::Blocked
+            && probe.family == witness.family
+            && probe.sender == witness.sender
+            && probe.vantage.contains(&witness.receiver)
+    };
+    match (&own.outcome, witnesses.iter().find(is_of_its_kind)) {
+        (Outcome::Blocked, Some(witness)) => witness.observation.clone(),
         _ => own,
     }
 }

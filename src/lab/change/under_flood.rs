@@ -8,19 +8,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Witnessed;
+use super::Witness;
 use super::scene::Scene;
 use crate::approach::Approach;
-use crate::intent::IpFamily;
+use crate::intent::{Intent, IpFamily};
 use crate::lab::isolate;
 use crate::lab::node::Namespace;
 use crate::lab::protect;
+use crate::topology::{Reach, Role, Topology};
 use crate::verify::outcome::{Observation, Outcome, Sighting};
 
 /// Where the flood goes: nobody listens there.
 const FLOOD: u16 = 9009;
-/// How often the approach is applied.
-const TIMES: usize = 5;
+/// How often the approach is applied: the last time by the file as it is.
+const TIMES: usize = 6;
 /// How many more packets are sent in each family before the counters are read: those sent before have arrived by
 /// then, or never will. They go by one CPU, in order.
 const BEHIND: u64 = 500;
@@ -28,7 +29,7 @@ const BEHIND: u64 = 500;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Applies it under the flood and tells what came of that.
-pub(super) fn apply(scene: &Scene<'_, '_>, approach: Approach) -> io::Result<Witnessed> {
+pub(super) fn apply(scene: &Scene<'_, '_>, approach: Approach) -> io::Result<Vec<Witness>> {
     let (sender, receiver) = (scene.lab.world.node(scene.container), scene.lab.world.node(scene.server()?));
     let targets = scene.families.iter().filter_map(|family| Some((*family, receiver.address(*family)?)));
     let targets: BTreeMap<IpFamily, IpAddr> = targets.collect();
@@ -38,8 +39,10 @@ pub(super) fn apply(scene: &Scene<'_, '_>, approach: Approach) -> io::Result<Wit
 
     let flood = Flood::start(from, targets.values())?;
     let mut sent = wait_until_sent(from, &targets, &BTreeMap::new(), 1)?;
-    for _ in 0..TIMES {
-        protect::apply(scene.lab, scene.intent, approach)?;
+    let other = in_other_words(scene.intent.topology, scene.subject.nic);
+    let other = Intent::new(&other);
+    for intent in [&other, scene.intent].into_iter().cycle().take(TIMES) {
+        protect::apply(scene.lab, intent, approach)?;
         // Without one that was sent meanwhile nothing was tried.
         sent = wait_until_sent(from, &targets, &sent, 1)?;
     }
@@ -50,7 +53,7 @@ pub(super) fn apply(scene: &Scene<'_, '_>, approach: Approach) -> io::Result<Wit
     let sources = sources(to)?;
     let bridge = scene.bridge().name.clone();
     let nic = scene.link_of_nic()?.name.clone();
-    let mut witnessed = Witnessed::new();
+    let mut witnesses = Vec::new();
     for (family, destination) in targets {
         if arrived.get(&family).copied().unwrap_or(0) == 0 {
             continue;
@@ -66,19 +69,44 @@ pub(super) fn apply(scene: &Scene<'_, '_>, approach: Approach) -> io::Result<Wit
             after_us: 0,
         });
         let from = own.map_or_else(|| sender.name.clone(), |address| address.to_string());
-        witnessed.push((
-            family,
-            Observation {
-                outcome: Outcome::Delivered,
-                sent: format!("{from} -> {}, UDP, a flood", SocketAddr::new(destination, FLOOD)),
-                came_in: Some(bridge.clone()),
-                left_by: vec![nic.clone()],
-                seen: sighting.into_iter().collect(),
-                decided_by: Vec::new(),
-            },
-        ));
+        let observation = Observation {
+            outcome: Outcome::Delivered,
+            sent: format!("{from} -> {}, UDP, a flood", SocketAddr::new(destination, FLOOD)),
+            came_in: Some(bridge.clone()),
+            left_by: vec![nic.clone()],
+            seen: sighting.into_iter().collect(),
+            decided_by: Vec::new(),
+        };
+        witnesses.push(Witness { sender: scene.container, receiver: scene.server()?, family, observation });
     }
-    Ok(witnessed)
+    Ok(witnesses)
+}
+
+/// The same topology with another word for the closed NIC's role, which means the same: what is applied again
+/// without any difference would change nothing in the kernel.
+fn in_other_words(original: &Topology, nic: usize) -> Topology {
+    let mut topology = original.clone();
+    let old = topology.nics[nic].role.clone();
+    let is_free = |role: &Role| original.nics.iter().all(|nic| nic.role != *role);
+    let new = (2..=9).map(|number| Role(format!("{old}{number}"))).find(is_free);
+    let Some(new) = new else { return topology };
+    let rename = |role: &mut Role| {
+        if *role == old {
+            role.clone_from(&new);
+        }
+    };
+    let of_networks = topology.networks.iter_mut().map(|network| &mut network.reach);
+    for reach in of_networks.chain(topology.nics.iter_mut().map(|nic| &mut nic.reach)) {
+        for word in reach.iter_mut() {
+            if let Reach::Role(role) = word {
+                rename(role);
+            }
+        }
+        reach.sort();
+    }
+    topology.flats.iter_mut().for_each(|flat| flat.reach.iter_mut().for_each(rename));
+    topology.nics.iter_mut().for_each(|nic| rename(&mut nic.role));
+    topology
 }
 
 /// A process that sends, in the container's namespace. Ends with this value.
@@ -161,6 +189,48 @@ fn wait_until_sent(
         }
         if Instant::now() >= deadline {
             return Err(io::Error::other("the flood does not flow"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approach::compared;
+    use crate::topology::parse;
+
+    #[test]
+    fn other_words_are_other_rules_of_the_same_meaning() {
+        let file = "
+            [[bridge]]
+            name = \"docker0\"
+            subnets = [\"172.17.0.0/16\"]
+            [[bridge]]
+            name = \"br-backup\"
+            subnets = [\"172.18.0.0/16\"]
+            reach = [\"storage\", \"service\"]
+            [[nic]]
+            name = \"eth0\"
+            role = \"service\"
+            subnets = [\"192.168.56.0/24\"]
+            [[nic]]
+            name = \"eth1\"
+            role = \"storage\"
+            subnets = [\"192.168.57.0/24\"]
+            [[nic]]
+            name = \"eth2\"
+            role = \"storage2\"
+            subnets = [\"192.168.58.0/24\"]";
+        let original = parse("topology.toml", file.as_bytes()).expect("a topology");
+        let other = in_other_words(&original, 1);
+        assert_eq!(other.nics[1].role.0, "storage3");
+        let (original, other) = (Intent::new(&original), Intent::new(&other));
+        assert_eq!(original.network_reach, other.network_reach);
+        assert_eq!(original.nic_reach, other.nic_reach);
+        assert_eq!(original.guards, other.guards);
+        for approach in [Approach::Nftables, Approach::NftablesSubnet, Approach::Layered] {
+            let [was, is] = [&original, &other].map(|intent| compared(intent, approach).desired.ruleset);
+            assert_ne!(was, is, "{}", approach.as_str());
         }
     }
 }
