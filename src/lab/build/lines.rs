@@ -41,25 +41,33 @@ pub fn mac_text(mac: Mac) -> String {
 }
 
 /// On the host: makes a link of the topology, without addresses. A NIC comes with its cable to the wire, and is
-/// a port of its flat's bridge where it has one. A bridge has no ports.
-pub fn host_link(world: &World, link: usize) -> String {
+/// a port of its flat's bridge where it has one. A bridge has no ports. The kernel chooses the index where none
+/// is given.
+pub fn host_link(world: &World, link: usize, index: Option<u32>) -> String {
     let mut lines = Lines::default();
+    let index = index_text(index);
     let HostLink { name, mac, role, cable, .. } = &world.host_links[link];
     let mac = mac_text(*mac);
     match (role, cable) {
         (HostLinkRole::Nic(nic), Some(cable)) => {
             let wire = &world.node(Place::WIRE).name;
             lines.say(format_args!(
-                "link add name {name} address {mac} type veth peer name {cable} netns {wire}"
+                "link add name {name} {index}address {mac} type veth peer name {cable} netns {wire}"
             ));
             if let Some(bridge) = world.host_links.iter().find(|other| is_flat_of(world, other, *nic)) {
                 lines.say(format_args!("link set dev {name} addrgenmode none master {}", bridge.name));
             }
         }
-        _ => lines.say(format_args!("link add name {name} address {mac} type bridge mcast_snooping 0")),
+        _ => {
+            lines.say(format_args!("link add name {name} {index}address {mac} type bridge mcast_snooping 0"))
+        }
     }
     lines.say(format_args!("link set dev {name} up"));
     lines.0
+}
+
+fn index_text(index: Option<u32>) -> String {
+    index.map(|index| format!("index {index} ")).unwrap_or_default()
 }
 
 /// Whether a link is the bridge of the flat that a NIC is a port of.
@@ -117,14 +125,15 @@ pub fn settle(world: &World, link: usize, device: &str) -> String {
 
 /// On the host: the port of a container or instance on its bridge, with the other end in its namespace; for a
 /// container on another host, this host's end of the tunnel.
-pub fn port(world: &World, place: Place) -> String {
+pub fn port(world: &World, place: Place, index: Option<u32>) -> String {
     let mut lines = Lines::default();
+    let index = index_text(index);
     let node = world.node(place);
     let (Place::HOST, port) = &node.port else { return String::new() };
     match &node.tunnel {
         None => {
             lines.say(format_args!(
-                "link add name {port} type veth peer name eth0 address {} netns {}",
+                "link add name {port} {index}type veth peer name eth0 address {} netns {}",
                 mac_text(node.mac),
                 node.name
             ));
@@ -132,7 +141,7 @@ pub fn port(world: &World, place: Place) -> String {
         Some(tunnel) => {
             // The default destination of `remote` is all that there is in the forwarding table.
             lines.say(format_args!(
-                "link add name {port} type vxlan id {} dev {} local {} remote {} dstport {} nolearning",
+                "link add name {port} {index}type vxlan id {} dev {} local {} remote {} dstport {} nolearning",
                 tunnel.vni, world.host_links[tunnel.underlay].name, tunnel.host, tunnel.remote, tunnel.port
             ));
         }

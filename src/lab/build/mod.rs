@@ -7,10 +7,13 @@ pub mod lines;
 mod ready;
 mod sysctls;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
@@ -20,6 +23,11 @@ use super::node::{self, Namespace};
 use crate::intent::IpFamily;
 use crate::verify::world::{HostLinkRole, Mac, NodeRole, Place, World};
 use ready::{Path, Tap};
+
+/// The index of the first link of the host (netdevice(7)). The kernel deals with the carrier of a veth device at
+/// once if its index is not that of its other end (`linkwatch_urgent_event`, net/core/link_watch.c), and up to a
+/// second later otherwise; other ends are numbered from 2.
+const FIRST_INDEX: u32 = 1000;
 
 /// A lab: alive, and nobody sends anything yet.
 #[derive(Debug)]
@@ -126,7 +134,7 @@ impl Lab {
         let Some(link) = self.world.host_links.iter().position(|link| is_nic(link.role)) else {
             return Ok(());
         };
-        let lines = lines::host_link(&self.world, link) + &self.settle_lines(link);
+        let lines = lines::host_link(&self.world, link, None) + &self.settle_lines(link);
         self.host().ip(&lines)?;
         self.at(Place::WIRE).ip(&lines::plug(&self.world, nic))?;
         sysctls::of_host_link(self, link)?;
@@ -141,7 +149,7 @@ impl Lab {
     /// When the kernel refuses it.
     pub fn attach_bridge(&self, link: usize) -> io::Result<()> {
         let places = self.world.neighbours(link);
-        let mut lines = lines::host_link(&self.world, link) + &self.settle_lines(link);
+        let mut lines = lines::host_link(&self.world, link, None) + &self.settle_lines(link);
         for place in &places {
             lines += &lines::enslave(&self.world, *place);
         }
@@ -166,7 +174,7 @@ impl Lab {
     ///
     /// When the kernel refuses it.
     pub fn attach_container(&self, place: Place) -> io::Result<()> {
-        self.host().ip(&lines::port(&self.world, place))?;
+        self.host().ip(&lines::port(&self.world, place, None))?;
         if let Some(tunnel) = &self.world.node(place).tunnel {
             self.at(tunnel.server).ip(&lines::tunnel(&self.world, place))?;
         }
@@ -218,7 +226,29 @@ impl Lab {
                 });
             }
         }
-        self.tap.wait(&paths)
+        self.tap.wait(&paths)?;
+        for place in places {
+            let node = world.node(*place);
+            let internet = if node.role == NodeRole::Upstream { world.internet.as_slice() } else { &[] };
+            let behind = node.behind_listed.iter().chain(&node.behind_unlisted).chain(internet).copied();
+            let own: Vec<IpAddr> = node.addresses.iter().map(IpNet::addr).chain(behind).collect();
+            self.wait_for_addresses(*place, &own)?;
+        }
+        let links: BTreeSet<usize> = places.iter().map(|place| world.node(*place).host_link).collect();
+        let links = links.into_iter().map(|link| &world.host_links[link]);
+        let of_host =
+            links.flat_map(|link| link.addresses.iter().map(IpNet::addr).chain(link.gateways.clone()));
+        self.wait_for_addresses(Place::HOST, &of_host.collect::<Vec<_>>())
+    }
+
+    /// Waits until a node takes packets to these addresses, which were given to it: over IPv6 the kernel needs
+    /// a moment.
+    ///
+    /// # Errors
+    ///
+    /// When it does not within ten seconds.
+    pub fn wait_for_addresses(&self, place: Place, addresses: &[IpAddr]) -> io::Result<()> {
+        ready::wait_for_addresses(self.at(place), addresses)
     }
 
     /// Waits until frames pass both ways over a link between a node and the host that the layout does not know:
@@ -251,14 +281,15 @@ impl Lab {
         // Bridges first: ports name them.
         let is_nic = |link: &usize| matches!(world.host_links[*link].role, HostLinkRole::Nic(_));
         let (nics, bridges): (Vec<usize>, Vec<usize>) = (0..world.host_links.len()).partition(is_nic);
+        let mut indices = FIRST_INDEX..;
         for link in bridges.iter().chain(&nics) {
-            host += &lines::host_link(world, *link);
+            host += &lines::host_link(world, *link, indices.next());
         }
         for link in 0..world.host_links.len() {
             host += &self.settle_lines(link);
         }
         for place in peers() {
-            host += &lines::port(world, place);
+            host += &lines::port(world, place, indices.next());
         }
         self.host().ip(&host)?;
         let nics = world.host_links.iter().filter_map(|link| match link.role {

@@ -1,13 +1,17 @@
 //! Waiting until links carry packets: the kernel lets nothing through a link until it has dealt with its
 //! carrier, a little after the link was made.
 //!
+//! And until namespaces know their IPv6 addresses: the kernel routes them a little after they were added, also
+//! without duplicate address detection (`addrconf_dad_start`, net/ipv6/addrconf.c).
+//!
 //! What is sent is IPv4 multicast on the link: it needs no address and no route, and no rule of the host sees it
 //! before the tap does. At the nodes it is received by raw sockets, for the kernel takes about ten milliseconds
 //! to close a packet socket (`synchronize_net` in `packet_release`, net/packet/af_packet.c).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{self, Read as _};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +30,9 @@ const PROTOCOL: IpNumber = IpNumber(253);
 /// All hosts on the link, RFC 1112. Every host is a member, and no router forwards it.
 const EVERYONE: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 const MARK: [u8; 8] = *b"isoplan?";
-/// Far above what any link needs: a limit, not a measure.
+/// The IPv6 routes of the namespace that this thread is in, proc_pid_net(5).
+const ROUTES: &str = "/proc/thread-self/net/ipv6_route";
+/// Far above what anything here needs: a limit, not a measure.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How long to wait for an arrival before everything that is missing is sent again, ms.
 const AGAIN: u16 = 1;
@@ -41,6 +47,43 @@ pub(super) struct Path<'a> {
     /// The host's end: the device that routes.
     pub(super) host_link: &'a str,
     pub(super) host_mac: Mac,
+}
+
+/// Returns when a namespace takes packets to these addresses; those of IPv4 it does at once.
+pub(super) fn wait_for_addresses(namespace: &Namespace, addresses: &[IpAddr]) -> io::Result<()> {
+    let mut missing: BTreeSet<Ipv6Addr> = addresses.iter().filter_map(v6).collect();
+    let deadline = Instant::now() + LIMIT;
+    while !missing.is_empty() {
+        let routes = namespace.enter(|| fs::read_to_string(ROUTES))??;
+        for local in routes.lines().filter_map(local_address) {
+            missing.remove(&local);
+        }
+        let Some(late) = missing.first() else { break };
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("{} does not take {late} for its own", namespace.name)));
+        }
+        poll(&mut [], PollTimeout::from(AGAIN))?;
+    }
+    Ok(())
+}
+
+fn v6(address: &IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(*address),
+    }
+}
+
+/// The address of a line of [`ROUTES`] that is the route of an own one. The fields: destination, its length,
+/// source, its length, next hop, metric, two counters, flags, device; all but the last in hexadecimal
+/// (`rt6_info_route`, net/ipv6/route.c).
+fn local_address(line: &str) -> Option<Ipv6Addr> {
+    /// `RTF_LOCAL`, <linux/ipv6_route.h>.
+    const LOCAL: u32 = 0x8000_0000;
+    let mut fields = line.split_ascii_whitespace();
+    let destination = u128::from_str_radix(fields.next()?, 16).ok()?;
+    let flags = u32::from_str_radix(fields.nth(7)?, 16).ok()?;
+    (flags & LOCAL != 0).then(|| Ipv6Addr::from_bits(destination))
 }
 
 /// The host's end of all paths: a packet socket that sees nothing but what is sent here.

@@ -5,7 +5,7 @@
 //! - The host has the links of the topology, by their names. A pattern has two, with the subnets shared out.
 //! - On each link of a network are two containers, in as far as its subnets have room for them.
 //! - Each NIC leads to a switch of its own, with a server and a router on it. The first subnet of a family that
-//!   has room for two is the one on the link; all others are routed, by way of the router. Behind the router is
+//!   has room for all is the one on the link, else the widest; all others are routed, by way of the router. Behind the router is
 //!   also one network of each family that the file does not know.
 //! - A NIC in a flat is a port of the flat's bridge, which carries the host's addresses. Instances have addresses
 //!   of the NIC's network, and the host as their router: the harder case, for everything that they send to other

@@ -16,6 +16,8 @@ const HOST: u32 = 10;
 const INSTANCES: [u32; 2] = [21, 22];
 /// The router's number in a network behind it.
 pub(super) const BEHIND: u32 = 7;
+/// How many have addresses on a NIC's network, at most: all of the above.
+const ALL: u128 = 6;
 /// The lengths of networks that the file does not know.
 const LENGTH_V4: u8 = 24;
 const LENGTH_V6: u8 = 64;
@@ -154,13 +156,14 @@ const fn unlisted_length(family: IpFamily) -> u8 {
     }
 }
 
-/// The subnet of each family that is on the link: the first one with room for a server and the host, else the
-/// first.
+/// The subnet of each family that is on the link: the first one with room for all, else the widest.
 fn on_link(nic: &Nic) -> Vec<IpNet> {
     let of_family = |family| {
-        let mut subnets = nic.subnets.iter().filter(move |net| IpFamily::of(net) == family);
-        let first = subnets.clone().next();
-        subnets.find(|net| space::room(**net) >= 2).or(first).copied()
+        let mut subnets: Vec<IpNet> =
+            nic.subnets.iter().filter(|net| IpFamily::of(net) == family).copied().collect();
+        // Stable: the first of equal ones stays first.
+        subnets.sort_by_key(|net| std::cmp::Reverse(space::room(*net).min(ALL)));
+        subnets.first().copied()
     };
     IpFamily::BOTH.into_iter().filter_map(of_family).collect()
 }
