@@ -258,19 +258,25 @@ fn hint() -> String {
     let is = |key: &str, value: &str| {
         fs::read_to_string(Path::new("/proc/sys").join(key)).is_ok_and(|text| text.trim() == value)
     };
-    if is("user/max_user_namespaces", "0") {
-        "user namespaces are switched off here; run it as root, or as root:\n        sysctl -w user.max_user_namespaces=10000"
-            .to_owned()
+    let kinds = ["user", "net", "mnt", "pid", "ipc", "uts"];
+    let (why, command) = if let Some(kind) =
+        kinds.into_iter().find(|kind| is(&format!("user/max_{kind}_namespaces"), "0"))
+    {
+        let command = format!("sysctl -w user.max_{kind}_namespaces=10000");
+        ("namespaces are switched off here", command)
     } else if is("kernel/unprivileged_userns_clone", "0") {
-        "user namespaces are for root only here; run it as root, or as root:\n        sysctl -w kernel.unprivileged_userns_clone=1"
-            .to_owned()
+        ("user namespaces are for root only here", "sysctl -w kernel.unprivileged_userns_clone=1".to_owned())
     } else if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
-        "AppArmor restricts user namespaces here; run it as root, or as root:\n        sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-            .to_owned()
+        let command = "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
+        ("AppArmor restricts user namespaces here", command.to_owned())
     } else {
-        let who = if geteuid().is_root() { "" } else { "run it as root; " };
-        format!("{who}in a container, start that with more privilege:\n        docker run --privileged ...")
-    }
+        (
+            "a container has to be started with more privilege for that",
+            "docker run --privileged ...".to_owned(),
+        )
+    };
+    let root = if geteuid().is_root() { "" } else { "run it as root; " };
+    format!("{root}{why}:\n        {command}")
 }
 
 /// Fails in a process that is not on the host of a lab, in namespaces made by [`start`]: nothing may be

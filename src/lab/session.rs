@@ -7,7 +7,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -39,7 +41,7 @@ pub struct Session {
 #[derive(Debug)]
 pub struct Running {
     inside: Inside,
-    /// One byte comes when the command starts.
+    /// One byte comes when the command is about to start, which it does when this is closed.
     starts: File,
 }
 
@@ -89,6 +91,8 @@ impl Running {
         let _ = self.starts.read(&mut [0])?;
         let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGQUIT]);
         signals.thread_block()?;
+        // The first process inside sees that nobody listens any more, and starts the command.
+        drop(self.starts);
         let code = isolate::code(self.inside.child.wait()?);
         // A shell took the terminal for itself, and may have had no time to give it back.
         if let Some(group) = foreground.filter(|_| stdin.is_terminal()) {
@@ -161,8 +165,11 @@ impl Host {
     pub fn run(mut self, command: &mut Command) -> io::Result<u8> {
         let (soft, hard) = self.open_files;
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
-        // From here on Ctrl-C is for the command. Nobody listens only where the whole is ending.
-        let _ = self.starts.write_all(b".");
+        // Ctrl-C is for the command once the process outside has closed its end.
+        self.starts.write_all(b".")?;
+        while let Err(Errno::EINTR) =
+            poll(&mut [PollFd::new(self.starts.as_fd(), PollFlags::empty())], PollTimeout::NONE)
+        {}
         drop(self.starts);
         let child = command.spawn()?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;

@@ -28,6 +28,8 @@ mod kernel_by_hand;
 mod kill;
 /// The lab that isoplan ships.
 mod lab_build;
+/// `isoplan lab` as a process.
+mod lab_process;
 /// What holds for every topology.
 mod laws;
 /// Not a test: what the kernel holds, as other programs show it.
