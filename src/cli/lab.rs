@@ -170,21 +170,35 @@ fn what(intent: &Intent<'_>, world: &World, node: &Node) -> String {
 }
 
 /// What the first process inside does for [`run`].
-pub(super) fn inside(document: RawFd, starts: RawFd, command: &[OsString]) -> u8 {
+pub(super) fn inside(document: RawFd, starts: RawFd, is_foreground: bool, command: &[OsString]) -> u8 {
     let mut output = Output::new(anstream::ColorChoice::Auto);
-    host(document, starts, command, &mut output).unwrap_or_else(|failure| {
+    host(document, starts, is_foreground, command, &mut output).unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.exit as u8
     })
 }
 
-fn host(document: RawFd, starts: RawFd, command: &[OsString], output: &mut Output) -> Result<u8, Failure> {
+fn host(
+    document: RawFd,
+    starts: RawFd,
+    is_foreground: bool,
+    command: &[OsString],
+    output: &mut Output,
+) -> Result<u8, Failure> {
     let failed = |error: io::Error| Failure::new("cannot start the lab").because(error.to_string());
     let (session, starts) = session::receive(document, starts).map_err(failed)?;
     let topology = parse(&session.file, session.text.as_bytes())
         .map_err(|_| Failure::new("cannot read the topology a second time"))?;
     let intent = Intent::new(&topology);
     let host = Host::build(&session, &intent, starts).map_err(failed)?;
+    // With arguments a shell runs something that ends.
+    let is_shell = match command {
+        [] => true,
+        [program] => {
+            Path::new(program).file_name().is_some_and(|name| SHELLS.iter().any(|shell| name == *shell))
+        }
+        _ => false,
+    };
     let (mut command, name) = match command {
         [] => {
             if io::stdin().is_terminal() {
@@ -202,7 +216,8 @@ fn host(document: RawFd, starts: RawFd, command: &[OsString], output: &mut Outpu
     if let Some(path) = with_own_directory() {
         command.env("PATH", path);
     }
-    host.run(&mut command).or_else(|error| {
+    let takes_terminal = is_foreground && is_shell;
+    host.run(&mut command, takes_terminal).or_else(|error| {
         let failure = Failure::new(format!("cannot run `{name}`")).because(error.to_string());
         output.failure(&failure);
         // As a shell would end.
@@ -216,6 +231,9 @@ fn with_own_directory() -> Option<OsString> {
     let directories = env::split_paths(&path).chain([own.parent()?.to_owned()]);
     env::join_paths(directories).ok()
 }
+
+/// Programs that read commands from a terminal, and have jobs on it.
+const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "zsh", "fish"];
 
 /// As many peers are named before a shell.
 const GREETED: usize = 12;

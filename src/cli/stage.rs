@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use crate::error::Exit;
 use crate::lab::trace::explain;
-use crate::lab::{flood, isolate, worker};
+use crate::lab::{flood, isolate, session, worker};
 
 /// Runs a stage when the process was started as one.
 pub fn stage() -> Option<ExitCode> {
@@ -48,9 +48,10 @@ fn run(args: &[OsString]) -> u8 {
 /// What the first process of the lab does.
 fn inside(words: &[&str], args: &[OsString]) -> u8 {
     match words {
-        ["host", document, starts, "--", command @ ..] => match (document.parse(), starts.parse()) {
+        ["host", document, starts, ground, "--", command @ ..] => match (document.parse(), starts.parse()) {
             (Ok(document), Ok(starts)) => {
-                super::lab::inside(document, starts, &args[args.len() - command.len()..])
+                let command = &args[args.len() - command.len()..];
+                super::lab::inside(document, starts, *ground == session::FOREGROUND, command)
             }
             _ => unknown(),
         },

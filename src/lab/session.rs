@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpgrp, pipe2, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, pipe2, setpgid, tcgetpgrp, tcsetpgrp};
 use serde::{Deserialize, Serialize};
 
 use super::build::{Lab, Options};
@@ -43,7 +43,12 @@ pub struct Running {
     inside: Inside,
     /// One byte comes when the command is about to start, which it does when this is closed.
     starts: File,
+    /// The group of this process, where it has the terminal.
+    foreground: Option<Pid>,
 }
+
+/// The word for a process that has the terminal.
+pub const FOREGROUND: &str = "foreground";
 
 impl Session {
     /// Starts a lab with a command on its host, or a shell where the command is empty. The streams of this
@@ -56,14 +61,17 @@ impl Session {
         let document = isolate::document("session", self)?;
         let (starts, tell) = pipe2(OFlag::O_CLOEXEC)?;
         let numbers = [document.as_raw_fd(), tell.as_raw_fd()].map(|fd| OsString::from(fd.to_string()));
+        let stdin = io::stdin();
+        let foreground = tcgetpgrp(&stdin).ok().filter(|group| *group == getpgrp());
         let mut args = vec![OsString::from(STAGE), "host".into()];
         args.extend(numbers);
+        args.push(if foreground.is_some() { FOREGROUND } else { "background" }.into());
         args.push("--".into());
         args.extend_from_slice(command);
         let along = [document.as_fd(), tell.as_fd()];
         let inside =
             isolate::start_with(&args, Stdio::inherit(), Stdio::inherit(), Stdio::inherit(), &along)?;
-        Ok(Running { inside, starts: File::from(starts) })
+        Ok(Running { inside, starts: File::from(starts), foreground })
     }
 
     /// The one that this process is in.
@@ -85,8 +93,6 @@ impl Running {
     ///
     /// When the kernel does not let it wait.
     pub fn wait(mut self) -> io::Result<u8> {
-        let stdin = io::stdin();
-        let foreground = tcgetpgrp(&stdin).ok().filter(|group| *group == getpgrp());
         // Nothing comes where the lab could not be built.
         let _ = self.starts.read(&mut [0])?;
         let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGQUIT]);
@@ -95,9 +101,9 @@ impl Running {
         drop(self.starts);
         let code = isolate::code(self.inside.child.wait()?);
         // A shell took the terminal for itself, and may have had no time to give it back.
-        if let Some(group) = foreground.filter(|_| stdin.is_terminal()) {
+        if let Some(group) = self.foreground {
             SigSet::from_iter([Signal::SIGTTOU]).thread_block()?;
-            let _ = tcsetpgrp(&stdin, group);
+            let _ = tcsetpgrp(io::stdin(), group);
         }
         // A command that ended by Ctrl-C: so does this process, for the sake of the shell that waits for it.
         if code == 128 + Signal::SIGINT as u8 {
@@ -159,10 +165,14 @@ impl Host {
     /// Runs a command on the host and serves until it ends. Its exit code, 128 and the signal where it was
     /// killed. Whatever else still runs inside ends with this process.
     ///
+    /// A shell that `takes_terminal` gets it as a group that it can see. The group that had it is outside of the
+    /// pid namespace, and sh would end with an error when it cannot give the terminal back. Other commands stay in
+    /// that group, so that Ctrl-Z stops them and the processes outside together.
+    ///
     /// # Errors
     ///
     /// When the command cannot be started.
-    pub fn run(mut self, command: &mut Command) -> io::Result<u8> {
+    pub fn run(mut self, command: &mut Command, takes_terminal: bool) -> io::Result<u8> {
         let (soft, hard) = self.open_files;
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
         // Ctrl-C is for the command once the process outside has closed its end.
@@ -171,6 +181,9 @@ impl Host {
             poll(&mut [PollFd::new(self.starts.as_fd(), PollFlags::empty())], PollTimeout::NONE)
         {}
         drop(self.starts);
+        if takes_terminal {
+            take_terminal()?;
+        }
         let child = command.spawn()?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         let child = Pid::from_raw(child.id().cast_signed());
@@ -183,12 +196,16 @@ impl Host {
             // Before anything is waited for: it may have ended before its signal was blocked. The first process
             // inherits everyone whose parent has ended.
             loop {
-                match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
                     Ok(WaitStatus::Exited(pid, code)) if pid == child => {
                         return Ok(u8::try_from(code).unwrap_or(1));
                     }
                     Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => {
                         return Ok(128 + signal as u8);
+                    }
+                    // `suspend` in a shell: nobody outside would let it go on.
+                    Ok(WaitStatus::Stopped(pid, _)) if pid == child && takes_terminal => {
+                        let _ = kill(child, Signal::SIGCONT);
                     }
                     Ok(WaitStatus::StillAlive) => break,
                     // Killed by a signal that has no name here (signal(7), real-time signals).
@@ -199,4 +216,15 @@ impl Host {
             self.servers.serve_until(ended.as_fd())?;
         }
     }
+}
+
+/// Makes a process group of this process, and gives it the terminal on stdin.
+fn take_terminal() -> io::Result<()> {
+    let before = SigSet::thread_get_mask()?;
+    // Who does that in the background is stopped otherwise.
+    SigSet::from_iter([Signal::SIGTTOU]).thread_block()?;
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+    let _ = tcsetpgrp(io::stdin(), getpgrp());
+    before.thread_set_mask()?;
+    Ok(())
 }
