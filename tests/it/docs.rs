@@ -266,7 +266,7 @@ fn json_section(heading: &str) -> String {
 
 /// What a document has and what docs/json.md says that it has.
 #[track_caller]
-fn check_json(heading: &str, kind: &str, documents: &[Value], also: &[&str]) {
+pub(crate) fn check_json(heading: &str, kind: &str, documents: &[Value], also: &[&str]) {
     let mut found = BTreeSet::new();
     for document in documents {
         assert_eq!((&document["kind"], &document["version"]), (&Value::from(kind), &Value::from(1)));

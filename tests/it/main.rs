@@ -18,6 +18,8 @@ mod core_is_pure;
 mod docs;
 /// Not a test: random topologies.
 mod draw;
+/// One packet in a lab, and what decided about it.
+mod explain;
 /// Every fixture, in every format.
 mod golden;
 /// What happens on the host afterwards: links, routes, sysctls of others.
