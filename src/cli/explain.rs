@@ -18,20 +18,17 @@ use crate::render;
 use crate::verify::explanation::{Asked, Explanation, Protocol, Version, prepare};
 use crate::verify::world::World;
 
-/// Builds the topology as network namespaces of its own, applies the approach, sends one packet there,
-/// and tells its way through the host: the hooks and chains that it passed, the rule, route or sysctl
-/// that decided, where it was seen and with which source, and what became of the answer. This machine's
-/// own network is never touched, and root is not needed where user namespaces are allowed.
-///
-/// FROM and TO are a node of the lab (isoplan lab --list-peers TOPOLOGY lists them), a link or a role of
-/// the file (somebody on it is taken), an address, or `host`. As TO, `host@eth1` is the host's own
-/// address on a link. Somebody in the lab is given an address that nobody has.
+/// Builds the topology as network namespaces of its own, applies the approach, sends one packet there, and tells
+/// its way through the host: the hooks and chains that it passed, the rule, route or sysctl that decided, where it
+/// was seen and with which source, and what became of the answer.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// Who sends
+    /// Who sends: a node of the lab (isoplan lab TOPOLOGY --list-peers), a link or a role of the file
+    /// (somebody on it), an address, or `host`
     from: String,
-    /// To whom
+    /// To whom: the same; `host@eth1` is the host's own address on a link. Somebody in the lab is given an
+    /// address that nobody has
     to: String,
     /// The port; TCP unless --protocol says otherwise
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

@@ -102,7 +102,7 @@ enum Verb {
     Lab(lab::Args),
     /// Send probes in the lab that this is run in
     Probe(probe::Args),
-    /// Send one packet in a lab and tell its way: rules, routes, sysctls, and where it arrived
+    /// Send one packet in a lab made from a topology, and tell what decided about it
     Explain(explain::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),

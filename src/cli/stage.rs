@@ -63,10 +63,10 @@ fn inside(words: &[&str], args: &[OsString]) -> u8 {
             Ok(()) => Exit::Done as u8,
             Err(error) => failed(&error),
         },
-        ["explain"] => match explain::work() {
-            Ok(()) => Exit::Done as u8,
-            Err(error) => failed(&error),
-        },
+        ["explain"] => {
+            let said = explain::work(io::stdin().lock()).and_then(|story| io::stdout().write_all(&story));
+            said.map_or_else(|error| failed(&error), |()| Exit::Done as u8)
+        }
         _ => unknown(),
     }
 }

@@ -1,6 +1,6 @@
 //! A lab for one question: `isoplan lab-stage explain`.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
@@ -65,23 +65,20 @@ pub fn explain(request: &Request) -> Result<Explanation, Failure> {
     }
 }
 
-/// Reads a request from stdin, carries it out, and writes the story to stdout.
+/// Reads a request, carries it out, and gives the story as the process outside understands it.
 ///
 /// # Errors
 ///
-/// When stdin or stdout fails; a lab that fails is said on stdout.
-pub fn work() -> io::Result<()> {
+/// When it cannot be read, or outside of namespaces of our own; a lab that fails is a part of what it gives.
+pub fn work(mut request: impl io::Read) -> io::Result<Vec<u8>> {
     isolate::require()?;
     let mut text = Vec::new();
-    io::stdin().lock().read_to_end(&mut text)?;
-    let request: Request = serde_json::from_slice(&text)?;
-    let reply = match carry_out(&request) {
+    request.read_to_end(&mut text)?;
+    let reply = match carry_out(&serde_json::from_slice(&text)?) {
         Ok(explanation) => Reply::Explained(Box::new(explanation)),
         Err(why) => Reply::Failed(why),
     };
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(&serde_json::to_vec(&reply)?)?;
-    stdout.flush()
+    Ok(serde_json::to_vec(&reply)?)
 }
 
 fn carry_out(request: &Request) -> Result<Explanation, String> {

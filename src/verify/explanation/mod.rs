@@ -229,8 +229,8 @@ impl Way {
             Step::Chain(passed) if passed.hook.as_deref() != Some("postrouting") => Some(passed),
             _ => None,
         });
-        let rules = filters.flat_map(|passed| passed.rules.last());
-        rules.filter(|rule| rule.id.is_some() && rule.verdict == "accept").next_back()
+        let mut rules = filters.flat_map(|passed| passed.rules.last());
+        rules.rfind(|rule| rule.id.is_some() && rule.verdict == "accept")
     }
 
     /// The route that it took.

@@ -112,12 +112,11 @@ pub struct Selected<'p> {
     pub refusal: Option<&'p Packet>,
 }
 
-/// Finds the packet of a probe and what came back. Where several match, as fragments do, the one that got
-/// furthest.
+/// Finds the packet of a probe and what came back. The first that matches, but for fragments that wait for
+/// others: the last one is told as the packet that they make.
 pub fn select<'p>(packets: &'p [Packet], wanted: &Wanted) -> Selected<'p> {
-    let matching = packets.iter().enumerate().filter(|(_, packet)| wanted.matches(packet.first()));
-    // The first of those that got equally far.
-    let request = matching.rev().max_by_key(|(_, packet)| packet.passages.len());
+    let mut matching = packets.iter().enumerate().filter(|(_, packet)| wanted.matches(packet.first()));
+    let request = matching.clone().find(|(_, packet)| !packet.is_held()).or_else(|| matching.next());
     let Some((at, request)) = request else { return Selected::default() };
     let mut selected = Selected { request: Some(request), answer: None, refusal: None };
     for packet in &packets[at + 1..] {

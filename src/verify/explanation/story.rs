@@ -48,11 +48,6 @@ impl Passage {
         }
     }
 
-    /// Whether packets start here.
-    fn is_start(&self) -> bool {
-        matches!(self.mark(), Some(Mark::First("prerouting" | "output")))
-    }
-
     /// The verdict, and whether it is the policy's.
     fn verdict(&self) -> (TraceVerdict, bool) {
         match self.events.last() {
@@ -84,6 +79,13 @@ impl Packet {
         self.passages.iter().find(is)
     }
 
+    /// Whether it came in and no further, as a fragment does that waits for others.
+    pub(super) fn is_held(&self) -> bool {
+        let mut inet = self.passages.iter().filter(|passage| passage.family == Family::Inet);
+        inet.next().is_some_and(|first| first.mark() == Some(Mark::First("prerouting")))
+            && inet.next().is_none()
+    }
+
     /// Whether the host sent it itself.
     pub(super) fn is_own(&self) -> bool {
         self.has(Family::Inet, "output_first") && !self.has(Family::Inet, "prerouting_first")
@@ -91,7 +93,7 @@ impl Packet {
 }
 
 /// Sorts trace messages by packet. The kernel's number for a packet changes where it is passed on within the
-/// host, and is used again: what counts is where packets start and what their headers are.
+/// host, and is used again: what counts is where packets were already and what their headers are.
 pub fn packets(events: &[TraceEvent]) -> Vec<Packet> {
     let mut packets: Vec<Packet> = Vec::new();
     let mut by_id: BTreeMap<u32, usize> = BTreeMap::new();
@@ -114,7 +116,8 @@ pub fn packets(events: &[TraceEvent]) -> Vec<Packet> {
             header,
             events: vec![event.clone()],
         };
-        let is_new = |packet: &Packet| passage.is_start() && packet.has(passage.family, &passage.chain);
+        // A packet comes to either end of a hook once.
+        let is_new = |packet: &Packet| passage.mark().is_some() && packet.has(passage.family, &passage.chain);
         let known = by_id.get(&event.id).copied().filter(|known| !is_new(&packets[*known]));
         let known = known.or_else(|| {
             let is_it = |packet: &Packet| is_same(packet.latest(), &header) && !is_new(packet);

@@ -186,11 +186,45 @@ fn packets_are_told_apart() {
     assert_eq!(packets.len(), 3, "one that got another number, its answer, and one more with its number");
     let wanted = Wanted { destination_port: Some(9), ..Wanted::default() };
     let selected = select(&packets, &wanted);
-    assert_eq!(selected.request, Some(&packets[0]), "the one that got furthest");
+    assert_eq!(selected.request, Some(&packets[0]));
     assert_eq!(selected.answer, Some(&packets[1]));
     assert_eq!(selected.refusal, None);
     let none = select(&packets, &Wanted { protocol: Some(6), ..Wanted::default() });
     assert_eq!(none.request, None);
+}
+
+#[test]
+fn fragments_are_told_as_what_they_make() {
+    let text = format!(
+        "5 inet t prerouting_first policy accept 1>0 172.17.0.2>192.168.57.5
+        {FORWARDED}"
+    );
+    let mut events = events(&text);
+    let second = events[1].header.as_mut().unwrap();
+    (second.source_port, second.destination_port) = (None, None);
+    let packets = packets(&events);
+    assert_eq!(packets.len(), 2);
+    let wanted = Wanted { destination_port: Some(9), ..Wanted::default() };
+    assert_eq!(select(&packets, &wanted).request, Some(&packets[1]));
+    assert_eq!(select(&packets[..1], &wanted).request, Some(&packets[0]), "the other never came");
+}
+
+#[test]
+fn a_number_that_is_used_again_within_the_host() {
+    // The first packet was 7 all the way; the next one of the flow becomes 7 once it is past the bridge.
+    let text = format!(
+        "{FORWARDED}
+        8 inet t prerouting_first policy accept 1>0 172.17.0.2>192.168.57.5
+        8 inet t prerouting_last policy accept 1>0 172.17.0.2>192.168.57.5
+        7 inet t forward_first policy accept 1>2 172.17.0.2>192.168.57.5"
+    );
+    let packets = packets(&events(&text));
+    assert_eq!(packets.len(), 2);
+    assert_eq!(packets[0], packets_of(FORWARDED));
+}
+
+fn packets_of(text: &str) -> Packet {
+    packets(&events(text)).remove(0)
 }
 
 #[test]
