@@ -44,6 +44,8 @@ pub(super) enum About {
     ClosedHost,
     /// The server of a closed NIC to the subject's sender.
     ClosedBack,
+    /// The same where the NIC is closed to everybody.
+    GuardedBack,
     /// The server of another NIC to the subject's sender.
     Beside,
     /// The server of another NIC to that of the closed one, for the first subject.
@@ -52,6 +54,10 @@ pub(super) enum About {
     TransitBack,
     /// From a container to one of a network that it may not reach: the first such pair.
     Networks,
+    /// An instance of every flat to the server of its NIC.
+    FlatOut,
+    /// The server of a flat's NIC to an instance.
+    FlatBack,
     /// A subject's sender to the server of a NIC that it may reach.
     Service,
     /// The server of a NIC that may open connections to a network, to a container there: the first such pair.
@@ -81,6 +87,8 @@ pub(super) enum Aim {
     Listed,
     /// One behind the router of its NIC, in no subnet of the file.
     Unlisted,
+    /// The address of the server of another NIC, in a frame to the receiver: a router would deliver it.
+    OtherNic,
     /// The broadcast address of the host's link there (RFC 922); seen by the host where the kernel takes it as its
     /// own.
     Broadcast,
@@ -111,6 +119,8 @@ pub(super) enum Source {
     Service,
     /// One of the NIC that is closed to the subject.
     ClosedNic,
+    /// The server's of another NIC than the sender's.
+    OtherNic,
     /// One of the internet.
     Internet,
     /// One behind the sender, in a subnet that the file lists; sent by the router of its NIC.
@@ -149,6 +159,17 @@ pub(super) enum Extra {
     SegmentRouting,
 }
 
+/// Whom a frame is addressed to on its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hop {
+    /// The receiver where it is on the link, else the host.
+    Usual,
+    /// The receiver, wherever it is.
+    Receiver,
+    /// The host, also where the receiver is on the link.
+    Host,
+}
+
 /// A frame with every header of our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -157,8 +178,7 @@ pub(super) struct Shape {
     pub(super) extra: Extra,
     pub(super) pieces: Pieces,
     pub(super) tags: &'static [Tag],
-    /// Addressed to the receiver itself, and not to the host, which is on the way.
-    pub(super) is_direct: bool,
+    pub(super) hop: Hop,
 }
 
 /// UDP as any host sends it.
@@ -168,7 +188,7 @@ pub(super) const UDP: Shape = Shape {
     extra: Extra::None,
     pieces: Pieces::One,
     tags: &[],
-    is_direct: false,
+    hop: Hop::Usual,
 };
 
 impl Shape {
@@ -197,8 +217,8 @@ impl Shape {
         self
     }
 
-    pub(super) const fn direct(mut self) -> Self {
-        self.is_direct = true;
+    pub(super) const fn hopping(mut self, hop: Hop) -> Self {
+        self.hop = hop;
         self
     }
 }
@@ -227,8 +247,6 @@ pub(super) enum Send {
 pub(super) enum Rule {
     /// The intent.
     Intent,
-    /// The intent; but where it lets the sender through with its own address, a forged one gets through as well.
-    ForgedIsResidual,
     /// It must never arrive. Most kernels see to that themselves, so that it does not arrive without rules either.
     Never,
     /// It is known to get through.

@@ -166,8 +166,10 @@ impl<'s> Judge<'s> {
         if from == to && self.is_on_closed_flat(flow.sender) {
             return Passes::No;
         }
-        if self.is_excepted(flow, from_party, to_party) {
-            return Passes::ByException;
+        match self.is_excepted(flow, from_party, to_party) {
+            Some(true) => return Passes::ByException,
+            Some(false) => {}
+            None => return Passes::Unknown,
         }
         // Whatever the link: nothing that has to do with a NIC that is guarded for everyone.
         let is_guarded = |nic| self.intent.guards[nic] == Guard::All;
@@ -234,7 +236,7 @@ impl<'s> Judge<'s> {
             HostLinkRole::Flat(flat) => self.intent.nic_of_flat(flat).map(Party::Nic),
         };
         // An exception to an address that happens to be the host's own holds as well.
-        if receiver.is_some_and(|to| self.is_excepted_one_way(flow, party, to)) {
+        if receiver.is_some_and(|to| self.is_excepted(flow, party, to) == Some(true)) {
             return Passes::ByException;
         }
         if self.is_encapsulated(flow) && !self.is_underlay(from, flow.port) {
@@ -300,25 +302,32 @@ impl<'s> Judge<'s> {
         })
     }
 
-    /// Whether an exception covers a packet, or the connection that it answers.
-    fn is_excepted(&self, flow: &Flow, from: Party, to: Party) -> bool {
+    /// Whether an exception covers a packet, or the connection that it answers; nothing where that depends on the
+    /// port that the opener happened to choose.
+    fn is_excepted(&self, flow: &Flow, from: Party, to: Party) -> Option<bool> {
         let covers_answer = |allow: &Allow| {
             allow.from_subnets.iter().any(|net| net.contains(&flow.destination))
                 && allow.to.contains(&flow.source)
-                && covers(allow, flow.protocol, flow.port)
+                && covers(allow, flow.protocol, flow.port) == Some(true)
         };
-        self.is_excepted_one_way(flow, from, to)
-            || (flow.is_reply && self.exceptions(to, from).any(covers_answer))
-    }
-
-    fn is_excepted_one_way(&self, flow: &Flow, from: Party, to: Party) -> bool {
+        if flow.is_reply && self.exceptions(to, from).any(covers_answer) {
+            return Some(true);
+        }
         // The port that an answer goes to is one of many.
         let port = flow.port.filter(|_| !flow.is_reply);
-        self.exceptions(from, to).any(|allow| {
+        let of_pair = self.exceptions(from, to).filter(|allow| {
             allow.from_subnets.iter().any(|net| net.contains(&flow.source))
                 && allow.to.contains(&flow.destination)
-                && covers(allow, flow.protocol, port)
-        })
+        });
+        let mut answer = Some(false);
+        for allow in of_pair {
+            match covers(allow, flow.protocol, port) {
+                Some(true) => return Some(true),
+                Some(false) => {}
+                None => answer = None,
+            }
+        }
+        answer
     }
 
     fn exceptions(&self, from: Party, to: Party) -> impl Iterator<Item = &'s Allow> {
@@ -327,11 +336,16 @@ impl<'s> Judge<'s> {
     }
 }
 
-/// Whether an exception is for a protocol and a port.
-fn covers(allow: &Allow, protocol: u8, port: Option<u16>) -> bool {
-    let of_port = |port: u16| allow.ports.iter().any(|range| (range.first..=range.last).contains(&port));
-    allow.protocol.is_none_or(|of| of.number() == protocol)
-        && (allow.ports.is_empty() || port.is_some_and(of_port))
+/// Whether an exception is for a protocol and a port; nothing where it may be, without a known port.
+fn covers(allow: &Allow, protocol: u8, port: Option<u16>) -> Option<bool> {
+    if allow.protocol.is_some_and(|of| of.number() != protocol) {
+        return Some(false);
+    }
+    match port {
+        _ if allow.ports.is_empty() => Some(true),
+        Some(port) => Some(allow.ports.iter().any(|range| (range.first..=range.last).contains(&port))),
+        None => None,
+    }
 }
 
 pub(super) const fn family_of(address: IpAddr) -> IpFamily {

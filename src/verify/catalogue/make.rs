@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::entry::{About, Aim, Entry, Extra, Holds, Rule, Send, Shape, Source};
+use super::entry::{About, Aim, Entry, Extra, Holds, Hop, Rule, Send, Shape, Source};
 use super::judge::{Flow, Judge, Passes};
 use super::pairs::{Object, Pair, link_of_nic};
 use super::subject::Subject;
@@ -22,7 +22,7 @@ const ALL_HOSTS: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(224, 0, 0, 1), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
 
 /// A hop limit as hosts have it.
-const HOPS: u8 = 64;
+pub(super) const HOPS: u8 = 64;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -67,11 +67,11 @@ impl<'s> Maker<'s> {
     /// The probe; `None` where somebody lacks an address that it needs, or it would say nothing.
     pub(super) fn make(&self, entry: &Entry, pair: Pair, family: IpFamily) -> Option<Probe> {
         let sender = self.actual_sender(entry, pair)?;
-        let own = self.own_address(sender, family)?;
+        let own = self.own_address(sender, family);
         let goal = self.goal(entry, pair, family)?;
         let source = match entry.send {
             Send::Frame(shape) => self.source(shape.source, pair, own, family)?,
-            _ => own,
+            _ => own?,
         };
         let port = match entry.send {
             Send::Frame(Shape { holds: Holds::UdpToOverlay, .. }) => self.overlay_port()?,
@@ -89,7 +89,7 @@ impl<'s> Maker<'s> {
         let suffix = self.change.map_or(String::new(), |change| format!("+{}", change.as_str()));
         let (from, to) = (self.label(pair.sender), self.object_label(entry, pair));
         Some(Probe {
-            name: format!("{from}:{to}/{}{version}{suffix}", entry.name),
+            name: format!("{from}:{to}/{}{}{version}{suffix}", self.prefix(entry, pair), entry.name),
             entry: entry.name,
             class,
             pair: format!("{} -> {}", self.title(pair.sender), self.object_title(entry, pair)),
@@ -103,6 +103,15 @@ impl<'s> Maker<'s> {
             expected,
             change: self.change,
         })
+    }
+
+    /// Before the name of an entry: what is for containers is something else from an instance or a NIC.
+    fn prefix(&self, entry: &Entry, pair: Pair) -> &'static str {
+        match (entry.about, self.world.node(pair.sender).role) {
+            (About::Closed, NodeRole::Instance { .. }) => "flat-",
+            (About::Closed, NodeRole::Server(_)) => "transit-",
+            _ => "",
+        }
     }
 
     /// Who really sends: the router of a NIC in the place of its server, for what is behind it.
@@ -198,6 +207,9 @@ impl<'s> Maker<'s> {
                 let real = self.own_address(node, family)?;
                 self.dnat(pair.sender, DNAT_TO_SERVER, real, node, family)
             }
+            (Object::Node(node), Aim::OtherNic) => {
+                Some(plain(self.of_another_nic(self.world.node(node).host_link, family)?, vec![node]))
+            }
             (Object::Node(_), Aim::Broadcast | Aim::AllHosts) => None,
         }
     }
@@ -243,12 +255,12 @@ impl<'s> Maker<'s> {
     }
 
     /// The source address of a frame.
-    fn source(&self, source: Source, pair: Pair, own: IpAddr, family: IpFamily) -> Option<IpAddr> {
+    fn source(&self, source: Source, pair: Pair, own: Option<IpAddr>, family: IpFamily) -> Option<IpAddr> {
         let of_family = |addresses: &[IpAddr]| {
             addresses.iter().find(|address| address.is_ipv4() == (family == IpFamily::V4)).copied()
         };
         match source {
-            Source::Own => Some(own),
+            Source::Own => own,
             Source::OtherNetwork => {
                 let parties = [
                     self.world.party(pair.sender),
@@ -272,7 +284,7 @@ impl<'s> Maker<'s> {
                 let mut addresses = others.filter_map(|place| self.world.node(place).address(family));
                 // The receiver's own address is not a stranger's, and the kernel would not take it.
                 let last = addresses.next_back();
-                last.filter(|address| *address != own)
+                last.filter(|address| Some(*address) != own)
             }
             Source::HostThere => self.world.host_links.get(self.receiver_link(pair)?)?.address(family),
             Source::Service => {
@@ -290,6 +302,7 @@ impl<'s> Maker<'s> {
                 let subject = self.subjects.iter().find(|subject| subject.sender == receiver)?;
                 self.world.node(self.world.server(subject.nic)?).address(family)
             }
+            Source::OtherNic => self.of_another_nic(self.world.node(pair.sender).host_link, family),
             Source::Internet => of_family(&self.world.internet),
             Source::Listed | Source::Unlisted => {
                 let NodeRole::Server(nic) = self.world.node(pair.sender).role else { return None };
@@ -303,6 +316,20 @@ impl<'s> Maker<'s> {
                 IpFamily::V6 => IpAddr::V6(v6),
             }),
         }
+    }
+
+    /// The address of a server on another link.
+    fn of_another_nic(&self, link: usize, family: IpFamily) -> Option<IpAddr> {
+        let is_server = |role| matches!(role, NodeRole::Server(_));
+        let servers = self.world.places(is_server).into_iter().map(|place| self.world.node(place));
+        // Only what the file lists is known to be another NIC's.
+        let of_file = |address: &IpAddr| {
+            self.intent.topology.nics.iter().any(|nic| nic.subnets.iter().any(|net| net.contains(address)))
+        };
+        servers
+            .filter(|server| server.host_link != link)
+            .filter_map(|server| server.address(family))
+            .find(of_file)
     }
 
     fn receiver(&self, pair: Pair) -> Option<Place> {
@@ -353,7 +380,7 @@ impl<'s> Maker<'s> {
                 let via = || self.world.host_links.get(self.world.node(sender).host_link)?.address(family);
                 let to = match pair.to {
                     _ if entry.aim == Aim::AllHosts => To::Group,
-                    Object::Node(node) if shape.is_direct || self.are_neighbours(sender, node) => {
+                    Object::Node(node) if is_to_receiver(shape.hop, self.are_neighbours(sender, node)) => {
                         To::Mac(self.world.node(node).mac)
                     }
                     _ => To::Host,
@@ -398,7 +425,9 @@ impl<'s> Maker<'s> {
         let family = super::judge::family_of(goal.real.0);
         let protocol = protocol(entry.send, family);
         let is_tagged = matches!(entry.send, Send::Frame(shape) if !shape.tags.is_empty());
-        let is_bridged = matches!(pair.to, Object::Node(node) if self.are_neighbours(sender, node));
+        let is_by_host = matches!(entry.send, Send::Frame(shape) if shape.hop == Hop::Host);
+        let is_bridged =
+            matches!(pair.to, Object::Node(node) if !is_by_host && self.are_neighbours(sender, node));
         Flow {
             sender,
             source,
@@ -420,7 +449,7 @@ impl<'s> Maker<'s> {
         match entry.rule {
             Rule::Residual => return plain(Expected::Residual),
             Rule::Never => return plain(Expected::Blocked),
-            Rule::Intent | Rule::ForgedIsResidual => {}
+            Rule::Intent => {}
         }
         // What a change adds is in no rule, so that nothing opens it to containers.
         if matches!(entry.about, About::Added | About::AddedHost) {
@@ -434,25 +463,25 @@ impl<'s> Maker<'s> {
         if entry.aim == Aim::AllHosts {
             return plain(Expected::Delivered);
         }
-        let passes = self.judge.judge(flow);
         let is_control = entry.class == Class::Control;
-        match passes {
+        match self.judge.judge(flow) {
             Passes::No if is_control => None,
             Passes::No => plain(Expected::Blocked),
             // After a change only what was closed before it tells something, but for controls.
-            Passes::Yes | Passes::ByException | Passes::Unknown if self.change.is_some() && !is_control => {
-                None
-            }
-            Passes::Yes | Passes::ByException if entry.rule == Rule::ForgedIsResidual => {
-                plain(Expected::Residual)
-            }
+            _ if self.change.is_some() && !is_control => None,
             // An error about a connection may count as an answer on it.
-            Passes::Yes | Passes::ByException if entry.send == Send::RelatedError => {
-                plain(Expected::Unjudged)
-            }
+            Passes::Unknown => plain(Expected::Unjudged),
+            _ if entry.send == Send::RelatedError => plain(Expected::Unjudged),
+            // The host takes it apart only where segment routing is on.
+            _ if is_segment_routed(entry.send) => plain(Expected::Unjudged),
+            // A forged source where the way is open with one's own. Nobody promises that it gets through; that it
+            // does from a NIC that may open connections is written down as a residual.
+            _ if is_forged(entry.send) => match self.world.node(flow.sender).role {
+                NodeRole::Server(_) | NodeRole::Router(_) => plain(Expected::Residual),
+                _ => plain(Expected::Unjudged),
+            },
             Passes::Yes => plain(passing),
             Passes::ByException => Some((passing, true)),
-            Passes::Unknown => plain(Expected::Unjudged),
         }
     }
 
@@ -533,6 +562,26 @@ fn protocol(send: Send, family: IpFamily) -> u8 {
             }
             Holds::Echo => icmp,
         },
+    }
+}
+
+const fn is_segment_routed(send: Send) -> bool {
+    matches!(send, Send::Frame(Shape { extra: Extra::SegmentRouting, .. }))
+}
+
+/// Whether a source address is nobody's on the sender's side.
+const fn is_forged(send: Send) -> bool {
+    match send {
+        Send::Frame(shape) => !matches!(shape.source, Source::Own | Source::Listed | Source::Unlisted),
+        _ => false,
+    }
+}
+
+const fn is_to_receiver(hop: Hop, are_neighbours: bool) -> bool {
+    match hop {
+        Hop::Usual => are_neighbours,
+        Hop::Receiver => true,
+        Hop::Host => false,
     }
 }
 

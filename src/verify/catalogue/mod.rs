@@ -46,7 +46,7 @@ pub fn probes(intent: &Intent<'_>, world: &World, extent: Extent) -> Vec<Probe> 
     for entries in table::EVERY {
         list.add_every(&maker, &pairs, entries);
     }
-    let whole = [table::CLOSED, table::CLOSED_HOST, table::BACK, table::TRANSIT, table::BETWEEN];
+    let whole = [table::CLOSED, table::CLOSED_HOST, table::BACK, table::TRANSIT, table::BETWEEN, table::FLAT];
     for entries in whole {
         list.add(&maker, &pairs, &subjects, entries, &IpFamily::BOTH);
     }

@@ -2,7 +2,7 @@
 
 use super::entry::About;
 use super::subject::Subject;
-use crate::intent::{Intent, IpFamily, Party, Way};
+use crate::intent::{Guard, Intent, IpFamily, Party, Way};
 use crate::topology::Inbound;
 use crate::verify::world::{NodeRole, Place, World};
 
@@ -42,7 +42,7 @@ impl Amount {
     fn of(pairs: usize, turn: usize) -> Self {
         match pairs {
             0..=40 => Self::All,
-            41..=240 => Self::Udp,
+            41..=120 => Self::Udp,
             _ => Self::OneFamily(IpFamily::BOTH[turn % 2]),
         }
     }
@@ -51,8 +51,8 @@ impl Amount {
 /// Up to how many networks every pair of them is looked at; of more, neighbours in the order of their names and
 /// what they reach.
 const ALL_PAIRS: usize = 8;
-/// Of how many networks and published ports everything else is looked at.
-const SOME: usize = 12;
+/// Of how many networks and published ports everything else is looked at, where there are few, and where many.
+const SOME: [usize; 2] = [12, 3];
 /// Of how many reaches between networks, where there are more networks than [`ALL_PAIRS`].
 const REACHES: usize = 120;
 
@@ -80,7 +80,13 @@ impl<'s> Pairs<'s> {
     pub(super) fn about(&self, about: About, subjects: &[Subject]) -> Vec<Pair> {
         let pairs = match about {
             About::NetworkToNic => self.inside_to_nics(),
-            About::NetworkToHost => self.to_host_on_nics(&self.inside),
+            About::NetworkToHost => {
+                let mut pairs = self.to_host_on_nics(&self.inside);
+                // Of many networks, all of what is closed and some of what is open.
+                let some = &self.inside[..self.inside.len().min(self.some())];
+                pairs.retain(|(sender, to)| some.contains(sender) || !self.may_reach_host(*sender, *to));
+                pairs
+            }
             About::NicToNetwork => {
                 let pairs = self.servers.iter().flat_map(|(_, server)| {
                     self.inside.iter().map(move |inside| (*server, Object::Node(*inside)))
@@ -100,11 +106,11 @@ impl<'s> Pairs<'s> {
                     _ => None,
                 };
                 let pairs: Vec<_> = pairs.into_iter().filter_map(gateway).collect();
-                let most = SOME * SOME;
-                pairs.into_iter().take(most).collect()
+                pairs.into_iter().take(self.some() * self.some()).collect()
             }
             About::NicToGateway => {
-                let containers = || self.inside.iter().filter(|place| self.is_container(**place)).take(SOME);
+                let containers =
+                    || self.inside.iter().filter(|place| self.is_container(**place)).take(self.some());
                 let gateways = |(_, server): &(usize, Place)| {
                     let server = *server;
                     containers().map(move |container| (server, self.host_on(*container)))
@@ -113,40 +119,52 @@ impl<'s> Pairs<'s> {
             }
             About::ToInternet => {
                 let others = self.servers.iter().filter(|(nic, _)| self.world.default_nic != Some(*nic));
-                let senders = self.inside.iter().take(SOME).copied().chain(others.map(|(_, server)| *server));
+                let senders =
+                    self.inside.iter().take(self.some()).copied().chain(others.map(|(_, server)| *server));
                 senders.map(|sender| (sender, Object::Internet)).collect()
             }
             About::FromInternet => {
                 let upstream = self.world.upstream();
-                let containers = self.inside.iter().filter(|place| self.is_container(**place)).take(SOME);
+                let containers =
+                    self.inside.iter().filter(|place| self.is_container(**place)).take(self.some());
                 let pairs = containers.filter_map(|inside| Some((upstream?, Object::Node(*inside))));
                 pairs.collect()
             }
             About::SameLink => {
-                let inside = self.inside.iter().take(SOME);
+                let inside = self.inside.iter().take(self.some());
                 inside.filter_map(|place| Some((*place, Object::Node(self.neighbour(*place)?)))).collect()
             }
             About::OwnGateway => {
-                self.inside.iter().take(SOME).map(|place| (*place, self.host_on(*place))).collect()
+                self.inside.iter().take(self.some()).map(|place| (*place, self.host_on(*place))).collect()
             }
             About::FromHost => {
                 let servers = self.servers.iter().map(|(_, server)| *server);
-                let nodes = servers.chain(self.inside.iter().take(SOME).copied());
+                let nodes = servers.chain(self.inside.iter().take(self.some()).copied());
                 nodes.map(|node| (Place::HOST, Object::Node(node))).collect()
             }
             About::Published => {
-                let published = || self.world.published.iter().take(SOME);
+                let published = || self.world.published.iter().take(self.some());
                 let of_server = |(_, server): &(usize, Place)| {
                     let server = *server;
                     published().map(move |port| (server, Object::Node(port.container)))
                 };
                 self.servers.iter().flat_map(of_server).collect()
             }
+            About::FlatOut => {
+                self.flats().map(|(instance, server)| (instance, Object::Node(server))).collect()
+            }
+            About::FlatBack => {
+                self.flats().map(|(instance, server)| (server, Object::Node(instance))).collect()
+            }
             about => subjects.iter().flat_map(|subject| self.of_subject(about, *subject, subjects)).collect(),
         };
         let count = pairs.len();
         let pair = |(turn, (sender, to))| Pair { sender, to, amount: Amount::of(count, turn) };
         pairs.into_iter().enumerate().map(pair).collect()
+    }
+
+    fn some(&self) -> usize {
+        SOME[usize::from(self.inside.len() > 2 * ALL_PAIRS)]
     }
 
     fn of_subject(&self, about: About, subject: Subject, subjects: &[Subject]) -> Vec<(Place, Object)> {
@@ -158,6 +176,9 @@ impl<'s> Pairs<'s> {
             About::Closed => server.map(|server| (sender, Object::Node(server))),
             About::ClosedHost => on_nic.map(|host| (sender, host)),
             About::ClosedBack => server.map(|server| (server, Object::Node(sender))),
+            About::GuardedBack if self.intent.guards[nic] == Guard::All => {
+                server.map(|server| (server, Object::Node(sender)))
+            }
             About::Service => self.service(sender, nic).map(|server| (sender, Object::Node(server))),
             About::Beside => self.beside(sender, nic).map(|server| (server, Object::Node(sender))),
             About::Transit if is_first => {
@@ -183,6 +204,16 @@ impl<'s> Pairs<'s> {
         link_of_nic(self.intent, self.world, nic)
     }
 
+    /// An instance of each flat, with the server of its NIC.
+    fn flats(&self) -> impl Iterator<Item = (Place, Place)> {
+        self.inside.iter().filter_map(|place| match self.world.node(*place).role {
+            NodeRole::Instance { flat, .. } => {
+                Some((*place, self.world.server(self.intent.nic_of_flat(flat)?)?))
+            }
+            _ => None,
+        })
+    }
+
     fn host_on(&self, place: Place) -> Object {
         Object::HostOn(self.world.node(place).host_link)
     }
@@ -199,7 +230,8 @@ impl<'s> Pairs<'s> {
             *other != place && matches!(role, NodeRole::Container { .. } | NodeRole::Instance { .. })
         };
         match node.role {
-            NodeRole::Server(nic) => self.world.router(nic),
+            // What they say to each other does not pass the host.
+            NodeRole::Server(_) => None,
             _ => self.world.neighbours(node.host_link).into_iter().find(is_other),
         }
     }
@@ -221,6 +253,17 @@ impl<'s> Pairs<'s> {
                 !matches!(self.world.node(*sender).role, NodeRole::Instance { .. }) || *to != own
             })
             .collect()
+    }
+
+    fn may_reach_host(&self, sender: Place, to: Object) -> bool {
+        let Object::HostOn(link) = to else { return false };
+        let nic = (0..self.intent.topology.nics.len()).find(|nic| self.link_of_nic(*nic) == Some(link));
+        match (self.world.party(sender), nic) {
+            (Some(Party::Network(network)), Some(nic)) => {
+                self.intent.network_reach[network].nics.contains(&nic)
+            }
+            _ => false,
+        }
     }
 
     fn between_servers(&self) -> Vec<(Place, Object)> {
@@ -262,27 +305,30 @@ impl<'s> Pairs<'s> {
         IpFamily::BOTH.into_iter().find_map(|family| self.intent.way(from, to, family))
     }
 
-    /// The server of another NIC that a sender may reach.
+    /// The server of another NIC that a sender may reach, not his own.
     fn service(&self, sender: Place, nic: usize) -> Option<Place> {
-        let is_open = |server: &Place| self.way(sender, *server) == Some(Way::Open);
-        let others = self.servers.iter().filter(|(other, _)| *other != nic).map(|(_, server)| *server);
-        others.into_iter().find(is_open)
+        self.others(sender, nic).find(|server| self.way(sender, *server) == Some(Way::Open))
     }
 
-    /// The server of another NIC: one that the sender may reach, else any but its own.
+    /// The server of another NIC: one that the sender may reach, else any but his own.
     fn beside(&self, sender: Place, nic: usize) -> Option<Place> {
+        self.service(sender, nic).or_else(|| self.others(sender, nic).next())
+    }
+
+    /// The servers of all NICs but this one and that of the sender.
+    fn others(&self, sender: Place, nic: usize) -> impl Iterator<Item = Place> {
         let own = match self.world.party(sender) {
             Some(Party::Nic(own)) => Some(own),
             Some(Party::Flat(flat)) => self.intent.nic_of_flat(flat),
             _ => None,
         };
-        let other = self.servers.iter().find(|(other, _)| *other != nic && Some(*other) != own);
-        self.service(sender, nic).or(other.map(|(_, server)| *server))
+        let others = self.servers.iter().filter(move |(other, _)| *other != nic && Some(*other) != own);
+        others.map(|(_, server)| *server)
     }
 
     /// The first pair of networks of which one may not open connections to the other.
     fn first_closed_networks(&self) -> Option<(Place, Object)> {
-        let containers = self.inside.iter().filter(|place| self.is_container(**place)).take(SOME);
+        let containers = self.inside.iter().filter(|place| self.is_container(**place)).take(self.some());
         let pairs = containers.clone().flat_map(|from| containers.clone().map(move |to| (*from, *to)));
         let network = |place| self.world.party(place);
         let is_closed = |(from, to): &(Place, Place)| {
@@ -293,7 +339,7 @@ impl<'s> Pairs<'s> {
 
     /// A NIC whose hosts may open connections to a network, and a container there.
     fn opener(&self) -> Option<(Place, Object)> {
-        let containers = self.inside.iter().filter(|place| self.is_container(**place)).take(SOME);
+        let containers = self.inside.iter().filter(|place| self.is_container(**place)).take(self.some());
         let pairs = containers.flat_map(|to| self.servers.iter().map(move |(nic, from)| (*nic, *from, *to)));
         let opens = |(nic, _, to): &(usize, Place, Place)| match self.world.party(*to) {
             Some(Party::Network(network)) => {

@@ -1,6 +1,6 @@
 //! What is sent after a change of the host.
 
-use super::super::entry::{About, Aim, Entry, Extra, Kind, Rule, Send, Source, UDP};
+use super::super::entry::{About, Aim, Entry, Extra, Hop, Kind, Rule, Send, Source, UDP};
 use crate::verify::change::Change;
 use crate::verify::probe::{Class, Transport};
 use crate::verify::question::Question;
@@ -126,11 +126,13 @@ pub(in super::super) const AFTER: &[After] = &[
             after(About::Closed)
                 .entry("loose-source-route", HOPS_OF_SENDER)
                 .v4()
-                .frame(UDP.with(Extra::LooseSourceRoute)),
+                .frame(UDP.with(Extra::LooseSourceRoute))
+                .ruled(Rule::Never),
             after(About::Closed)
                 .entry("strict-source-route", HOPS_OF_SENDER)
                 .v4()
-                .frame(UDP.with(Extra::StrictSourceRoute)),
+                .frame(UDP.with(Extra::StrictSourceRoute))
+                .ruled(Rule::Never),
             after(About::Closed)
                 .entry("segment-routing", HOPS_OF_SENDER)
                 .v6()
@@ -190,7 +192,10 @@ pub(in super::super) const AFTER: &[After] = &[
         changes: &[Change::Macvlan],
         entries: &[residual("udp", MACVLAN), residual("tcp", MACVLAN).tcp()],
     },
-    After { changes: &[Change::TcRedirect], entries: &[residual("udp", REDIRECT).frame(UDP.direct())] },
+    After {
+        changes: &[Change::TcRedirect],
+        entries: &[residual("udp", REDIRECT).frame(UDP.hopping(Hop::Receiver))],
+    },
     After { changes: &[Change::Relay], entries: &[residual("relay", RELAY).sent(Send::Relay)] },
     After {
         changes: &[Change::RulesetFlushed],

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::super::entry::{About, Aim, Entry, Extra, Holds, Kind, Rule, Send, Source, UDP};
+use super::super::entry::{About, Aim, Entry, Extra, Holds, Hop, Kind, Rule, Send, Source, UDP};
 use crate::verify::packet::{Pieces, Tag};
 use crate::verify::probe::{Class, Transport};
 use crate::verify::question::Question;
@@ -54,13 +54,16 @@ pub(in super::super) const CLOSED: &[Entry] = &[
     odd("esp", PROTOCOLS).frame(UDP.holding(ESP)),
     odd("sctp", PROTOCOLS).frame(UDP.holding(Holds::Sctp)),
     odd("ip-in-ip", PROTOCOLS).frame(UDP.holding(IP_IN_IP)),
-    odd("protocol-253", PROTOCOLS).frame(UDP.holding(NOBODYS)),
+    odd("unknown-protocol", PROTOCOLS).frame(UDP.holding(NOBODYS)),
     odd("ack", STRAY).frame(UDP.holding(Holds::Ack)),
     odd("invalid", STRAY).frame(UDP.holding(Holds::Invalid)),
     odd("record-route", OPTIONS).v4().frame(UDP.with(Extra::RecordRoute)),
     odd("timestamp", OPTIONS).v4().frame(UDP.with(Extra::Timestamp)),
-    odd("loose-source-route", SOURCE_ROUTE).v4().frame(UDP.with(Extra::LooseSourceRoute)),
-    odd("strict-source-route", SOURCE_ROUTE).v4().frame(UDP.with(Extra::StrictSourceRoute)),
+    odd("loose-source-route", SOURCE_ROUTE).v4().frame(UDP.with(Extra::LooseSourceRoute)).ruled(Rule::Never),
+    odd("strict-source-route", SOURCE_ROUTE)
+        .v4()
+        .frame(UDP.with(Extra::StrictSourceRoute))
+        .ruled(Rule::Never),
     odd("hop-by-hop", HEADERS).v6().frame(UDP.with(Extra::HopByHop)),
     odd("destination-options", HEADERS).v6().frame(UDP.with(Extra::DestinationOptions)),
     odd("segment-routing", SOURCE_ROUTE).v6().frame(UDP.with(Extra::SegmentRouting)),
@@ -121,20 +124,22 @@ const HOST_FORGED: &str =
 
 /// A container to the host's own address on a NIC that is closed to it. Such packets never see the forward hook.
 pub(in super::super) const CLOSED_HOST: &[Entry] = &[
-    TO_HOST.entry("session", "A container logs in where only administrators should.").sent(Send::Session),
-    TO_HOST.entry("fragments", FRAGMENTS).frame(UDP.cut(Pieces::Two)),
-    TO_HOST.entry("gre", PROTOCOLS).frame(UDP.holding(GRE)),
-    TO_HOST.entry("ack", STRAY).frame(UDP.holding(Holds::Ack)),
-    TO_HOST.entry("invalid", STRAY).frame(UDP.holding(Holds::Invalid)),
-    TO_HOST.entry("record-route", OPTIONS).v4().frame(UDP.with(Extra::RecordRoute)),
-    TO_HOST.entry("hop-by-hop", HEADERS).v6().frame(UDP.with(Extra::HopByHop)),
-    TO_HOST.entry("priority-tag", TAGS).frame(UDP.tagged(PRIORITY)),
-    TO_HOST.entry("forged-other-network", HOST_FORGED).frame(UDP.from(Source::OtherNetwork)),
-    TO_HOST.entry("forged-neighbour", HOST_FORGED).frame(UDP.from(Source::Neighbour)),
-    TO_HOST.entry("forged-service", HOST_FORGED).frame(UDP.from(Source::Service)),
-    TO_HOST.entry("forged-tcp", HOST_FORGED).frame(UDP.from(Source::Neighbour).holding(Holds::Syn)),
     TO_HOST
-        .entry("broadcast", "The broadcast address of a network is an address of the host as well.")
+        .entry("host-session", "A container logs in where only administrators should.")
+        .sent(Send::Session),
+    TO_HOST.entry("host-fragments", FRAGMENTS).frame(UDP.cut(Pieces::Two)),
+    TO_HOST.entry("host-gre", PROTOCOLS).frame(UDP.holding(GRE)),
+    TO_HOST.entry("host-ack", STRAY).frame(UDP.holding(Holds::Ack)),
+    TO_HOST.entry("host-invalid", STRAY).frame(UDP.holding(Holds::Invalid)),
+    TO_HOST.entry("host-record-route", OPTIONS).v4().frame(UDP.with(Extra::RecordRoute)),
+    TO_HOST.entry("host-hop-by-hop", HEADERS).v6().frame(UDP.with(Extra::HopByHop)),
+    TO_HOST.entry("host-priority-tag", TAGS).frame(UDP.tagged(PRIORITY)),
+    TO_HOST.entry("host-forged-other-network", HOST_FORGED).frame(UDP.from(Source::OtherNetwork)),
+    TO_HOST.entry("host-forged-neighbour", HOST_FORGED).frame(UDP.from(Source::Neighbour)),
+    TO_HOST.entry("host-forged-service", HOST_FORGED).frame(UDP.from(Source::Service)),
+    TO_HOST.entry("host-forged-tcp", HOST_FORGED).frame(UDP.from(Source::Neighbour).holding(Holds::Syn)),
+    TO_HOST
+        .entry("host-broadcast", "The broadcast address of a network is an address of the host as well.")
         .v4()
         .frame(UDP)
         .at(Aim::Broadcast),
@@ -147,35 +152,41 @@ const ANSWER: &str = "One-way packets become a connection when the answers pass.
 
 /// The server of a closed NIC to a container.
 pub(in super::super) const BACK: &[Entry] = &[
-    TO_CONTAINER.entry("session", "A closed network uses a container as its way in.").sent(Send::Session),
-    TO_CONTAINER.entry("fragments", FRAGMENTS).frame(UDP.cut(Pieces::Two)),
-    TO_CONTAINER.entry("gre", PROTOCOLS).frame(UDP.holding(GRE)),
-    TO_CONTAINER.entry("ack", STRAY).frame(UDP.holding(Holds::Ack)),
-    TO_CONTAINER.entry("forged-service", FORGED).frame(UDP.from(Source::Service)),
-    TO_CONTAINER.entry("forged-internet", FORGED).frame(UDP.from(Source::Internet)),
-    TO_CONTAINER.entry("forged-gateway", FORGED).frame(UDP.from(Source::HostThere)),
-    TO_CONTAINER.entry("behind-udp", BEHIND).frame(UDP.from(Source::Listed)),
-    TO_CONTAINER.entry("unlisted-udp", BEHIND).frame(UDP.from(Source::Unlisted)),
-    TO_CONTAINER.entry("established-udp", OLD_FLOW).sent(Send::OnOwnFlow(Transport::Udp)),
-    TO_CONTAINER.entry("established-tcp", OLD_FLOW).sent(Send::OnOwnFlow(Transport::Tcp)),
-    TO_CONTAINER.entry("answer-udp", ANSWER).sent(Send::OnTheirFlow(Transport::Udp)),
-    TO_CONTAINER.entry("answer-tcp", ANSWER).sent(Send::OnTheirFlow(Transport::Tcp)),
+    TO_CONTAINER.entry("back-session", "A closed network uses a container as its way in.").sent(Send::Session),
+    TO_CONTAINER.entry("back-fragments", FRAGMENTS).frame(UDP.cut(Pieces::Two)),
+    TO_CONTAINER.entry("back-gre", PROTOCOLS).frame(UDP.holding(GRE)),
+    TO_CONTAINER.entry("back-ack", STRAY).frame(UDP.holding(Holds::Ack)),
+    TO_CONTAINER.entry("back-forged-service", FORGED).frame(UDP.from(Source::Service)),
+    TO_CONTAINER.entry("back-forged-internet", FORGED).frame(UDP.from(Source::Internet)),
+    TO_CONTAINER.entry("back-forged-gateway", FORGED).frame(UDP.from(Source::HostThere)),
+    TO_CONTAINER.entry("back-behind-udp", BEHIND).frame(UDP.from(Source::Listed)),
+    TO_CONTAINER.entry("back-unlisted-udp", BEHIND).frame(UDP.from(Source::Unlisted)),
+    TO_CONTAINER.entry("back-established-udp", OLD_FLOW).sent(Send::OnOwnFlow(Transport::Udp)),
+    TO_CONTAINER.entry("back-established-tcp", OLD_FLOW).sent(Send::OnOwnFlow(Transport::Tcp)),
+    TO_CONTAINER.entry("back-answer-udp", ANSWER).sent(Send::OnTheirFlow(Transport::Udp)),
+    TO_CONTAINER.entry("back-answer-tcp", ANSWER).sent(Send::OnTheirFlow(Transport::Tcp)),
     TO_CONTAINER
-        .entry("published-at-service", "A closed network reaches a port by an address that is not for it.")
+        .entry("back-published-at-service", "A closed network reaches a port by an address that is not for it.")
         .tcp()
         .at(Aim::PublishedAtService),
+    Kind::new(About::GuardedBack, Class::FromGuarded, Question::FromGuarded)
+        .entry("guarded-udp", "A network that nobody reaches gets at a container."),
+    Kind::new(About::GuardedBack, Class::FromGuarded, Question::FromGuarded)
+        .entry("guarded-answer-udp", ANSWER)
+        .sent(Send::OnTheirFlow(Transport::Udp)),
+    Kind::new(About::GuardedBack, Class::FromGuarded, Question::FromGuarded)
+        .entry("guarded-answer-tcp", ANSWER)
+        .sent(Send::OnTheirFlow(Transport::Tcp)),
     Kind::new(About::Beside, Class::FromGuarded, Question::FromGuarded)
-        .entry("forged-closed", BY_ANOTHER)
-        .frame(UDP.from(Source::ClosedNic))
-        .ruled(Rule::ForgedIsResidual),
+        .entry("back-forged-closed", BY_ANOTHER)
+        .frame(UDP.from(Source::ClosedNic)),
     Kind::new(About::Opener, Class::Residual, Question::ForgedSource)
         .entry(
-            "forged-container",
+            "opener-forged",
             "Who can send by a NIC that may open connections can do so in the name of another network; the answers \
              do not come back to him.",
         )
-        .frame(UDP.from(Source::OtherNetwork))
-        .ruled(Rule::ForgedIsResidual),
+        .frame(UDP.from(Source::OtherNetwork)),
 ];
 
 const THROUGH: Kind = Kind::new(About::Transit, Class::Transit, Question::Transit);
@@ -184,18 +195,18 @@ const ROUTER: &str = "A host that forwards for its containers forwards for its n
 
 /// From one NIC to another that is closed, through the host, and back.
 pub(in super::super) const TRANSIT: &[Entry] = &[
-    THROUGH.entry("session", ROUTER).sent(Send::Session),
-    THROUGH.entry("fragments", FRAGMENTS).frame(UDP.cut(Pieces::Two)),
-    THROUGH.entry("gre", PROTOCOLS).frame(UDP.holding(GRE)),
-    THROUGH.entry("forged-neighbour", FORGED).frame(UDP.from(Source::Neighbour)),
-    THROUGH.entry("forged-host", FORGED).frame(UDP.from(Source::HostThere)),
-    THROUGH.entry("forged-container", FORGED).frame(UDP.from(Source::OtherNetwork)),
-    THROUGH.entry("behind-udp", BEHIND).at(Aim::Listed),
-    THROUGH.entry("unlisted-udp", BEHIND).at(Aim::Unlisted),
-    THROUGH.entry("established-udp", OLD_FLOW).sent(Send::OnOwnFlow(Transport::Udp)),
-    THROUGH_BACK.entry("session", ROUTER).sent(Send::Session),
-    THROUGH_BACK.entry("forged-internet", FORGED).frame(UDP.from(Source::Internet)),
-    THROUGH_BACK.entry("answer-udp", ANSWER).sent(Send::OnTheirFlow(Transport::Udp)),
+    THROUGH.entry("transit-session", ROUTER).sent(Send::Session),
+    THROUGH.entry("transit-fragments", FRAGMENTS).frame(UDP.cut(Pieces::Two)),
+    THROUGH.entry("transit-gre", PROTOCOLS).frame(UDP.holding(GRE)),
+    THROUGH.entry("transit-forged-neighbour", FORGED).frame(UDP.from(Source::Neighbour)),
+    THROUGH.entry("transit-forged-host", FORGED).frame(UDP.from(Source::HostThere)),
+    THROUGH.entry("transit-forged-container", FORGED).frame(UDP.from(Source::OtherNetwork)),
+    THROUGH.entry("transit-behind-udp", BEHIND).at(Aim::Listed),
+    THROUGH.entry("transit-unlisted-udp", BEHIND).at(Aim::Unlisted),
+    THROUGH.entry("transit-established-udp", OLD_FLOW).sent(Send::OnOwnFlow(Transport::Udp)),
+    THROUGH_BACK.entry("transit-back-session", ROUTER).sent(Send::Session),
+    THROUGH_BACK.entry("transit-back-forged-internet", FORGED).frame(UDP.from(Source::Internet)),
+    THROUGH_BACK.entry("transit-back-answer-udp", ANSWER).sent(Send::OnTheirFlow(Transport::Udp)),
 ];
 
 const NETWORKS: Kind = Kind::new(About::Networks, Class::BetweenNetworks, Question::BetweenNetworks);
@@ -203,11 +214,34 @@ const NETWORKS: Kind = Kind::new(About::Networks, Class::BetweenNetworks, Questi
 /// From one container network to another that it may not reach.
 pub(in super::super) const BETWEEN: &[Entry] = &[
     NETWORKS
-        .entry("session", "A container of one project works with the database of another.")
+        .entry("between-session", "A container of one project works with the database of another.")
         .sent(Send::Session),
-    NETWORKS.entry("fragments", FRAGMENTS).frame(UDP.cut(Pieces::Two)),
-    NETWORKS.entry("gre", PROTOCOLS).frame(UDP.holding(GRE)),
-    NETWORKS.entry("forged-neighbour", FORGED).frame(UDP.from(Source::Neighbour)),
-    NETWORKS.entry("established-udp", OLD_FLOW).sent(Send::OnOwnFlow(Transport::Udp)),
-    NETWORKS.entry("answer-udp", ANSWER).sent(Send::OnTheirFlow(Transport::Udp)),
+    NETWORKS.entry("between-fragments", FRAGMENTS).frame(UDP.cut(Pieces::Two)),
+    NETWORKS.entry("between-gre", PROTOCOLS).frame(UDP.holding(GRE)),
+    NETWORKS.entry("between-forged-neighbour", FORGED).frame(UDP.from(Source::Neighbour)),
+    NETWORKS.entry("between-established-udp", OLD_FLOW).sent(Send::OnOwnFlow(Transport::Udp)),
+    NETWORKS.entry("between-answer-udp", ANSWER).sent(Send::OnTheirFlow(Transport::Udp)),
+];
+
+const ON_FLAT: Kind = Kind::new(About::FlatOut, Class::ToGuarded, Question::SendToGuarded);
+const TO_FLAT: Kind = Kind::new(About::FlatBack, Class::FromGuarded, Question::FromGuarded);
+const UPSTREAM: &str = "A router upstream delivers what an instance sends past the host to a closed network.";
+const HIDDEN: &str = "A tag hides the addresses from a rule in the bridge.";
+
+/// Between instances of a flat and the network of their NIC. These frames are bridged, and no rule of routing sees
+/// them.
+pub(in super::super) const FLAT: &[Entry] = &[
+    ON_FLAT.entry("flat-other-nic", UPSTREAM).frame(UDP).at(Aim::OtherNic),
+    ON_FLAT.entry("flat-other-nic-tcp", UPSTREAM).frame(UDP.holding(Holds::Syn)).at(Aim::OtherNic),
+    ON_FLAT.entry("flat-other-nic-tagged", HIDDEN).frame(UDP.tagged(PRIORITY)).at(Aim::OtherNic),
+    ON_FLAT.entry("flat-tagged", HIDDEN).asks(Question::OddPackets).frame(UDP.tagged(PRIORITY)),
+    ON_FLAT.entry("flat-double-tagged", HIDDEN).asks(Question::OddPackets).frame(UDP.tagged(TWO_TAGS)),
+    ON_FLAT
+        .entry("flat-by-host", "What the bridge keeps from an instance is routed for it by the host.")
+        .frame(UDP.hopping(Hop::Host)),
+    TO_FLAT.entry("flat-back-other-nic", BY_ANOTHER).frame(UDP.from(Source::OtherNic)),
+    TO_FLAT.entry("flat-back-tagged", HIDDEN).asks(Question::OddPackets).frame(UDP.tagged(PRIORITY)),
+    TO_FLAT
+        .entry("flat-back-by-host", "What the bridge keeps from a NIC is routed for it by the host.")
+        .frame(UDP.hopping(Hop::Host)),
 ];

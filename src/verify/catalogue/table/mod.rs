@@ -6,6 +6,6 @@ mod every;
 mod works;
 
 pub(super) use after::AFTER;
-pub(super) use closed::{BACK, BETWEEN, CLOSED, CLOSED_HOST, TRANSIT};
+pub(super) use closed::{BACK, BETWEEN, CLOSED, CLOSED_HOST, FLAT, TRANSIT};
 pub(super) use every::EVERY;
 pub(super) use works::WORKS;

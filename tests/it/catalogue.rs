@@ -1,0 +1,409 @@
+//! The catalogue of probes, on random topologies: every probe can be sent, no closed way is without one, and what
+//! is expected is what the rules of the `nftables` approach do.
+
+mod rules;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ipnet::IpNet;
+use isoplan::approach::with_approach;
+use isoplan::intent::{Intent, IpFamily, Party, Way};
+use isoplan::ruleset::{Family, Ruleset};
+use isoplan::topology::{self, ApproachName, Topology};
+use isoplan::verify::catalogue::{Extent, probes};
+use isoplan::verify::change;
+use isoplan::verify::outcome::Expected;
+use isoplan::verify::packet::{Body, IpExtra, Packet as Frame, To};
+use isoplan::verify::probe::{Probe, Sending, Transport};
+use isoplan::verify::world::{Node, NodeRole, Place, World};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+
+use self::rules::{Packet, dropped_by};
+use crate::draw::{self, Drawn};
+
+/// Tries something on that many random topologies. The seed that a failure prints brings the same ones again.
+#[track_caller]
+fn on_random_topologies(cases: u32, test: impl Fn(&Topology) -> Result<(), TestCaseError>) {
+    let given = env::var("ISOPLAN_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos().into());
+    let seed = given.unwrap_or_else(now);
+    eprintln!("{cases} cases, the seed is {seed}; set ISOPLAN_SEED to have it again");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let ran = TestRunner::new_with_rng(config, rng).run(&draw::nftables(), |drawn: Drawn| {
+        let text = drawn.text();
+        test(&topology::parse("topology.toml", text.as_bytes()).expect("a drawn topology is valid"))
+    });
+    if let Err(error) = ran {
+        panic!("seed {seed}: {error}");
+    }
+}
+
+/// Every address that somebody in a lab has, or that stands for somebody.
+fn known(intent: &Intent<'_>, world: &World) -> BTreeSet<IpAddr> {
+    let nodes = world.nodes.iter().flat_map(|node| {
+        let behind = node.behind_listed.iter().chain(&node.behind_unlisted).copied();
+        node.addresses.iter().map(IpNet::addr).chain(behind)
+    });
+    let links = || world.host_links.iter().flat_map(|link| &link.addresses);
+    let groups = ["224.0.0.1", "ff02::1"].map(|group| group.parse().expect("an address"));
+    let added = change::Change::ALL
+        .into_iter()
+        .flat_map(|change| IpFamily::BOTH.map(|family| change::added(intent, world, change, family)))
+        .flatten()
+        .flat_map(|added| [added.peer, added.host.addr()]);
+    nodes
+        .chain(links().flat_map(|net| [net.addr(), net.broadcast()]))
+        .chain(world.internet.iter().copied())
+        .chain(groups)
+        .chain(added)
+        .collect()
+}
+
+/// Where a probe is sent to, and with which address where that is not left to the kernel.
+fn ends(probe: &Probe) -> (IpAddr, Option<IpAddr>) {
+    match &probe.sending {
+        Sending::Frame(packet) => (packet.destination, Some(packet.source)),
+        Sending::Socket { destination, .. }
+        | Sending::Session { destination, .. }
+        | Sending::Established { destination, .. }
+        | Sending::RelatedError { destination, .. } => (*destination, None),
+        Sending::Relay { destination, proxy, .. } => (*destination, Some(*proxy)),
+    }
+}
+
+const MARTIANS: [&str; 6] = ["127.0.0.1", "::1", "224.0.0.1", "ff02::1", "240.0.0.1", "4000::1"];
+
+fn check_probes(topology: &Topology) -> Result<(), TestCaseError> {
+    let intent = Intent::new(topology);
+    let world = World::new(&intent);
+    let full = probes(&intent, &world, Extent::Full);
+    assert_eq!(full, probes(&intent, &world, Extent::Full), "a second time it is another");
+    let quick = probes(&intent, &world, Extent::Quick);
+    let without_change: Vec<&Probe> = full.iter().filter(|probe| probe.change.is_none()).collect();
+    assert_eq!(quick.iter().collect::<Vec<_>>(), without_change, "quick is full without the changes");
+
+    let known = known(&intent, &world);
+    let martians = MARTIANS.map(|address| address.parse::<IpAddr>().expect("an address"));
+    let mut names = BTreeSet::new();
+    for probe in &full {
+        let Probe { name, family, .. } = probe;
+        assert!(names.insert(name.as_str()), "{name} twice");
+        let (destination, source) = ends(probe);
+        for address in source.into_iter().chain([destination]) {
+            assert_eq!(address.is_ipv4(), *family == IpFamily::V4, "{name}: {address}");
+            assert!(known.contains(&address) || martians.contains(&address), "{name}: {address}");
+        }
+        assert!(!probe.vantage.is_empty(), "{name} arrives nowhere");
+        for place in probe.vantage.iter().chain([&probe.sender]) {
+            assert!(place.0 < world.nodes.len() && world.node(*place).role != NodeRole::Wire, "{name}");
+        }
+        assert!(!probe.vantage.contains(&probe.sender), "{name} is sent to its sender");
+        assert!(probe.expected != Expected::Answered || probe.is_answerable, "{name} cannot be answered");
+        assert!(probe.threat.ends_with('.'), "{name}: {}", probe.threat);
+        let sends = probe.sender == Place::HOST
+            || matches!(&probe.sending, Sending::Frame(_))
+            || world.node(probe.sender).address(*family).is_some();
+        assert!(sends, "{name}: its sender has no address");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_probe_can_be_sent() {
+    on_random_topologies(60, check_probes);
+}
+
+/// Every way that the intent closes between two parties that have addresses of a family.
+fn closed_ways(intent: &Intent<'_>, world: &World) -> Vec<(Place, Vec<Place>, IpAddr, String)> {
+    let of = |party: Party| {
+        world.places(|_| true).into_iter().filter(move |place| world.party(*place) == Some(party))
+    };
+    let networks = (0..intent.topology.networks.len()).map(Party::Network);
+    let nics = (0..intent.topology.nics.len()).map(Party::Nic);
+    let senders: Vec<Party> = networks.chain(nics).collect();
+    let hosts = (0..intent.topology.nics.len()).map(Party::HostOn);
+    let receivers: Vec<Party> = senders.iter().copied().chain(hosts).collect();
+    let mut ways = Vec::new();
+    for from in &senders {
+        for to in receivers.iter().filter(|to| *to != from) {
+            for family in IpFamily::BOTH {
+                if intent.way(*from, *to, family) != Some(Way::Blocked) {
+                    continue;
+                }
+                let Some(sender) = of(*from).find(|place| world.node(*place).address(family).is_some())
+                else {
+                    continue;
+                };
+                let (vantage, address) = match to {
+                    Party::HostOn(nic) => {
+                        let address =
+                            world.host_link_of_nic(intent, *nic).and_then(|link| link.address(family));
+                        (vec![Place::HOST], address)
+                    }
+                    party => {
+                        let receiver = of(*party).find(|place| world.node(*place).address(family).is_some());
+                        let address = receiver.and_then(|place| world.node(place).address(family));
+                        (receiver.into_iter().collect(), address)
+                    }
+                };
+                if let Some(address) = address {
+                    ways.push((sender, vantage, address, format!("{from:?} -> {to:?}, {family}")));
+                }
+            }
+        }
+    }
+    ways
+}
+
+#[test]
+fn every_closed_way_has_a_probe() {
+    on_random_topologies(100, |topology| {
+        let intent = Intent::new(topology);
+        let world = World::new(&intent);
+        let containers = world.places(|role| matches!(role, NodeRole::Container { number: 1, .. }));
+        let all = probes(&intent, &world, Extent::Quick);
+        for (sender, vantage, address, what) in closed_ways(&intent, &world) {
+            // Of many networks, not every pair.
+            let between = matches!(world.node(sender).role, NodeRole::Container { .. })
+                && vantage.iter().any(|place| matches!(world.node(*place).role, NodeRole::Container { .. }));
+            if between && containers.len() > 8 {
+                continue;
+            }
+            let shows = |probe: &Probe| {
+                probe.expected == Expected::Blocked
+                    && world.party(probe.sender) == world.party(sender)
+                    && ends(probe).0 == address
+            };
+            assert!(all.iter().any(shows), "no probe of {what}");
+        }
+        Ok(())
+    });
+}
+
+/// Whether the forward or the input hook lets a probe through, and its answer; the rule that does not.
+fn dropped(probe: &Probe, world: &World, ruleset: &Ruleset) -> Option<String> {
+    let there = packet(probe, world);
+    let at = probe.vantage[0];
+    let is_local = at == Place::HOST;
+    let mut ways = vec![(there.clone(), is_local)];
+    if probe.expected == Expected::Answered && !is_local {
+        let back = Packet {
+            iif: there.oif.clone(),
+            oif: there.iif.clone(),
+            source: there.destination,
+            destination: there.source,
+            source_port: there.destination_port,
+            destination_port: there.source_port,
+            is_reply: !there.is_reply,
+            ..there.clone()
+        };
+        ways.push((back, probe.sender == Place::HOST));
+    }
+    if probe.sender == Place::HOST {
+        // What the host sends passes no rule.
+        ways.remove(0);
+    }
+    for (packet, is_local) in ways {
+        let chain = if is_local { "input" } else { "forward" };
+        if let Some(rule) = dropped_by(ruleset, Family::Inet, chain, &packet) {
+            return Some(rule);
+        }
+        if let (Some(ports), false) = (bridged(probe, world), is_local) {
+            // By the ports of the bridge, in the direction of this packet.
+            let [iif, oif] =
+                if packet.source == there.source { ports } else { [ports[1].clone(), ports[0].clone()] };
+            let packet = Packet { iif, oif, ..packet };
+            if let Some(rule) = dropped_by(ruleset, Family::Bridge, "forward", &packet) {
+                return Some(rule);
+            }
+        }
+    }
+    None
+}
+
+/// The ports of the host's bridge that a frame passes, where it is bridged.
+fn bridged(probe: &Probe, world: &World) -> Option<[String; 2]> {
+    let (from, to) = (world.node(probe.sender), world.node(probe.vantage[0]));
+    let is_by_host = matches!(&probe.sending, Sending::Frame(Frame { to: To::Host, .. }));
+    if probe.sender == Place::HOST
+        || probe.vantage[0] == Place::HOST
+        || from.host_link != to.host_link
+        || is_by_host
+    {
+        return None;
+    }
+    let port = |node: &Node| match node.role {
+        NodeRole::Upstream => None,
+        NodeRole::Server(nic) | NodeRole::Router(nic) => world.nic_link(nic).map(|link| link.name.clone()),
+        _ => Some(node.port.1.clone()),
+    };
+    Some([port(from)?, port(to)?])
+}
+
+/// What the host sees of a probe.
+fn packet(probe: &Probe, world: &World) -> Packet {
+    const EPHEMERAL: u16 = 40_000;
+    let sender = world.node(probe.sender);
+    let at = probe.vantage[0];
+    let link = |place: Place| world.host_links[world.node(place).host_link].name.clone();
+    let local = world.host_links.iter().flat_map(|link| link.addresses.iter().map(move |net| (link, net)));
+    let of_host = |address: IpAddr| {
+        local
+            .clone()
+            .find(|(_, net)| net.addr() == address || net.broadcast() == address)
+            .map(|(link, _)| link.name.clone())
+    };
+    let (sent_to, forged) = ends(probe);
+    let own = || sender.address(probe.family);
+    let (iif, oif) = if probe.sender == Place::HOST {
+        (String::new(), link(at))
+    } else {
+        (link(probe.sender), if at == Place::HOST { String::new() } else { link(at) })
+    };
+    let icmp = if probe.family == IpFamily::V4 { 1 } else { 58 };
+    let of = |transport| match transport {
+        Transport::Icmp => icmp,
+        Transport::Udp => 17,
+        Transport::Tcp => 6,
+    };
+    let (protocol, port) = match &probe.sending {
+        Sending::Frame(packet) => match packet.body {
+            Body::Echo | Body::Unreachable { .. } => (icmp, 0),
+            Body::Udp { port } => (17, port),
+            Body::TcpSyn { port } | Body::TcpAck { port } | Body::TcpInvalid { port } => (6, port),
+            Body::Sctp { port } => (132, port),
+            Body::Protocol(number) => (number, 0),
+        },
+        Sending::Socket { protocol, port, .. } | Sending::Established { protocol, port, .. } => {
+            (of(*protocol), *port)
+        }
+        Sending::Session { port, .. } | Sending::Relay { port, .. } => (6, *port),
+        Sending::RelatedError { .. } => (icmp, 0),
+    };
+    let mut packet = Packet {
+        iif,
+        oif,
+        source: forged.or_else(own).or_else(|| host_address(world, at, probe.family)).unwrap_or(sent_to),
+        destination: sent_to,
+        protocol,
+        source_port: EPHEMERAL,
+        destination_port: port,
+        is_reply: false,
+        is_published: false,
+        option: None,
+        is_tagged: false,
+        type_on_iif: 1,
+        stays: false,
+    };
+    if probe.sender == Place::HOST {
+        packet.source = host_address(world, at, probe.family).expect("the host has an address there");
+    }
+    if let Sending::Established { opener, listener, .. } = &probe.sending
+        && probe.sender == *listener
+    {
+        packet.is_reply = true;
+        (packet.source, packet.destination) =
+            (sent_to, world.node(*opener).address(probe.family).expect("it has opened a flow"));
+        (packet.source_port, packet.destination_port) = (port, EPHEMERAL);
+    }
+    // A published port: what the packet is behind the DNAT.
+    let published =
+        world.published.iter().find(|published| published.container == at && published.host_port == port);
+    if let (Some(published), Some(_)) = (published, of_host(sent_to)) {
+        packet.is_published = true;
+        packet.destination = world.node(at).address(probe.family).expect("a container with a published port");
+        packet.destination_port = published.port;
+    }
+    if let Sending::Frame(frame) = &probe.sending {
+        packet.is_tagged = !frame.tags.is_empty();
+        packet.option = match frame.extra {
+            IpExtra::LooseSourceRoute { .. } => Some(131),
+            IpExtra::StrictSourceRoute { .. } => Some(137),
+            _ => None,
+        };
+    }
+    packet.stays = packet.iif == packet.oif;
+    // RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST; else RTN_UNICAST.
+    packet.type_on_iif = match packet.destination {
+        address if address.is_multicast() => 5,
+        address if of_host(address).as_ref() != Some(&packet.iif) => 1,
+        address if local.clone().any(|(_, net)| net.addr() == address) => 2,
+        _ => 3,
+    };
+    packet
+}
+
+/// With which address the host sends to a node.
+fn host_address(world: &World, to: Place, family: IpFamily) -> Option<IpAddr> {
+    world.host_links[world.node(to).host_link].address(family)
+}
+
+/// A defect of the rules that is known and open: what the bridge keeps between a closed flat's instances and its NIC,
+/// the host routes, back out of the link that it came in on.
+fn is_open_defect(probe: &Probe, world: &World) -> bool {
+    let is_instance = |place: Place| matches!(world.node(place).role, NodeRole::Instance { .. });
+    let (from, to) = (probe.sender, probe.vantage[0]);
+    let same_link = world.node(from).host_link == world.node(to).host_link;
+    to != Place::HOST
+        && same_link
+        && (is_instance(from) || is_instance(to))
+        && bridged(probe, world).is_none()
+}
+
+/// What the intent says of a probe, and what the rules do to it.
+fn wrong(topology: &Topology) -> String {
+    let intent = Intent::new(topology);
+    let world = World::new(&intent);
+    let ruleset = with_approach(&intent, ApproachName::Nftables).ruleset;
+    let mut wrong = String::new();
+    for probe in probes(&intent, &world, Extent::Quick) {
+        let is_blocked = match probe.expected {
+            Expected::Blocked => true,
+            Expected::Answered | Expected::Delivered => false,
+            Expected::Residual | Expected::Unjudged => continue,
+        };
+        let rule = dropped(&probe, &world, &ruleset);
+        if rule.is_some() != is_blocked && !is_open_defect(&probe, &world) {
+            let _ = writeln!(wrong, "{}: {:?}, and dropped by {rule:?}", probe.name, probe.expected);
+        }
+    }
+    wrong
+}
+
+#[test]
+fn what_is_expected_is_what_the_rules_do() {
+    on_random_topologies(250, |topology| {
+        let wrong = wrong(topology);
+        if wrong.is_empty() { Ok(()) } else { Err(TestCaseError::fail(wrong)) }
+    });
+}
+
+/// Two hundred networks.
+#[test]
+fn many_networks_do_not_make_too_many_probes() {
+    let mut text = String::new();
+    for (nic, role) in ["service", "storage", "management"].iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "[[nic]]\nname = \"eth{nic}\"\nrole = \"{role}\"\nsubnets = [\"192.168.{nic}.0/24\", \"fd00:{nic}::/64\"]"
+        );
+    }
+    for number in 0..200 {
+        let _ = writeln!(
+            text,
+            "[[bridge]]\nname = \"br{number}\"\nsubnets = [\"10.{number}.0.0/24\", \"fd01:{number}::/64\"]"
+        );
+    }
+    let topology = topology::parse("topology.toml", text.as_bytes()).expect("a topology");
+    let intent = Intent::new(&topology);
+    let world = World::new(&intent);
+    let count = probes(&intent, &world, Extent::Quick).len();
+    assert!((1800..=2600).contains(&count), "{count} probes");
+}
