@@ -163,6 +163,11 @@ impl Prober {
             }?;
             self.sockets.push(socket);
         }
+        // What a change has sent itself would leave no room for a probe.
+        for socket in &self.sockets {
+            while socket.receive(&mut self.buffer).is_some() {}
+        }
+        self.raw.drain(&mut self.buffer, |_, _| ());
         self.links.clear();
         Ok(())
     }

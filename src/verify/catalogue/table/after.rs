@@ -157,9 +157,14 @@ pub(in super::super) const AFTER: &[After] = &[
             after(About::Closed).entry("udp", LOST),
             after(About::Closed).entry("tcp", LOST).tcp(),
             after(About::Closed).entry("forged-neighbour", LOST).frame(UDP.from(Source::Neighbour)),
-            after(About::ClosedHost).entry("udp", LOST),
         ],
     },
+    After {
+        // A link that is down has no IPv6 address.
+        changes: &[Change::NicDown],
+        entries: &[after(About::ClosedHost).entry("udp", LOST).v4()],
+    },
+    After { changes: NIC_UP, entries: &[after(About::ClosedHost).entry("udp", LOST)] },
     After {
         changes: NIC_UP,
         entries: &[
