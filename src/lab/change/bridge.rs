@@ -51,20 +51,20 @@ pub(super) fn proxy_arp(scene: &Scene<'_, '_>, approach: Approach) -> io::Result
         host.sysctl(&format!("net/ipv4/conf/{scope}/proxy_arp"), "1")?;
         host.sysctl(&format!("net/ipv6/conf/{scope}/proxy_ndp"), "1")?;
     }
-    for (server, net) in servers(scene)? {
-        if server.addr().is_ipv6() {
-            host.ip(&format!("neigh replace proxy {} dev {}\n", server.addr(), bridge.name))?;
+    for (server, _) in servers(scene)? {
+        let server = server.addr();
+        if server.is_ipv6() {
+            host.ip(&format!("neigh replace proxy {server} dev {}\n", bridge.name))?;
         }
         // Asked of the host alone, so that it answers at once: what is asked of all it answers after a random
         // time (arp_process in net/ipv4/arp.c, ndisc_recv_ns in net/ipv6/ndisc.c).
         container.ip(&format!(
-            "route replace {net} dev eth0\n\
-             neigh replace {} lladdr {} dev eth0 nud probe\n",
-            server.addr(),
+            "route replace {server} dev eth0\n\
+             neigh replace {server} lladdr {} dev eth0 nud probe\n",
             mac_text(bridge.mac)
         ))?;
         if approach == Approach::None {
-            wait_until_believed(scene, &server.addr().to_string())?;
+            wait_until_believed(scene, &server.to_string())?;
         }
     }
     Ok(())
