@@ -61,8 +61,10 @@ fn visible(document: &Value) -> Cells {
     let cells = questions.iter().flat_map(|question| {
         let cells = question["cells"].as_array().expect("cells");
         cells.iter().map(|cell| {
-            let word = text(&cell["cell"]).replace("partly-tested", "in part");
+            let word = text(&cell["cell"]).replace("partly-tested", "in part").replace("as-before", "same");
             let word = if cell["as_intended"] == false { word.to_uppercase() } else { word };
+            let family = cell["family"].as_str().map(|family| format!(" {}", family.replace("IP", "")));
+            let word = word + &family.unwrap_or_default();
             ((text(&question["question"]), text(&cell["approach"])), word)
         })
     });

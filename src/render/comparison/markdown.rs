@@ -21,7 +21,7 @@ fn escaped(text: &str) -> String {
 fn cell(cell: &CellJson) -> String {
     match cell.as_intended {
         Some(false) => format!("**{}**", cell_word(cell)),
-        _ => cell_word(cell).to_owned(),
+        _ => cell_word(cell),
     }
 }
 
@@ -44,7 +44,8 @@ pub fn markdown(comparison: &ComparisonJson<'_>) -> String {
         text.push('\n');
     }
     text.push_str(
-        "Bold capitals: not what the topology asks for. One-way: it arrives, and no answer comes back.\n",
+        "Bold capitals: not what the topology asks for; with v4 or v6, in that family alone. One-way: it arrives, and \
+         no answer comes back. Same: what was open before the change is open, and nothing else.\n",
     );
     for result in &comparison.results {
         let _ = writeln!(text, "\n## {}\n", result.approach);

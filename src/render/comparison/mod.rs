@@ -20,6 +20,7 @@ use crate::verify::report::{CellJson, ComparisonJson, CountsJson, ProbeJson, Res
 pub(super) fn word(cell: &str, is_bad: bool) -> &str {
     match (cell, is_bad) {
         ("partly-tested", _) => "in part",
+        ("as-before", _) => "same",
         ("open", true) => "OPEN",
         ("one-way", true) => "ONE-WAY",
         ("broken", true) => "BROKEN",
@@ -27,8 +28,12 @@ pub(super) fn word(cell: &str, is_bad: bool) -> &str {
     }
 }
 
-fn cell_word(cell: &CellJson) -> &str {
-    word(cell.cell, cell.as_intended == Some(false))
+fn cell_word(cell: &CellJson) -> String {
+    let word = word(cell.cell, cell.as_intended == Some(false));
+    match cell.family.as_deref() {
+        Some(family) => format!("{word} {}", family.replace("IP", "")),
+        None => word.to_owned(),
+    }
 }
 
 /// Whether a probe is not as it was asked for. Nothing is asked of `none`.

@@ -46,7 +46,7 @@ struct Row<'p> {
 struct Cell<'p> {
     approach: &'p str,
     cell: &'p str,
-    word: &'p str,
+    word: String,
     look: &'static str,
 }
 
@@ -174,8 +174,9 @@ pub fn page(comparison: &ComparisonJson<'_>) -> Result<String, askama::Error> {
     let mut parts = vec![Part {
         title: "What gets through",
         id: "table",
-        note: "Every approach was sent the same packets. Capitals: not what the topology asks for. One-way: \
-               it arrives, and no answer comes back.",
+        note: "Every approach was sent the same packets. Capitals: not what the topology asks for; with v4 or \
+               v6, in that family alone. One-way: it arrives, and no answer comes back. Same: what was open \
+               before the change is open, and nothing else.",
         rows: rows(judged),
     }];
     parts.push(Part {

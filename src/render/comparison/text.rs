@@ -57,7 +57,7 @@ fn table(comparison: &ComparisonJson<'_>, style: Style) -> String {
     let mut columns: Vec<Vec<String>> = comparison.approaches.iter().map(|name| vec![head(name)]).collect();
     for question in &comparison.questions {
         for (column, cell) in columns.iter_mut().zip(&question.cells) {
-            column.push(cell_word(cell).to_owned());
+            column.push(cell_word(cell));
         }
     }
     let widest = |column: &Vec<String>| column.iter().flat_map(|cell| cell.lines()).map(str::len).max();
@@ -72,7 +72,7 @@ fn table(comparison: &ComparisonJson<'_>, style: Style) -> String {
     let (judged, residual): (Vec<_>, Vec<_>) =
         comparison.questions.iter().partition(|question| question.judged);
     let row = |question: &QuestionJson| {
-        let cells = question.cells.iter().map(|cell| cell_word(cell).to_owned());
+        let cells = question.cells.iter().map(|cell| cell_word(cell));
         std::iter::once(question_lines(question.text, width)).chain(cells).collect::<Vec<_>>()
     };
     judged.into_iter().for_each(|question| {
@@ -107,12 +107,21 @@ fn legend(text: &mut String, comparison: &ComparisonJson<'_>, width: usize) {
     let mut cells = comparison.questions.iter().flat_map(|question| &question.cells);
     let has = |word: &str| cells.clone().any(|cell| cell.cell == word);
     let one_way = has("one-way").then_some("One-way: it arrives, and no answer comes back.");
+    let before =
+        has("as-before").then_some("Same: what was open before the change is open, and nothing else.");
     let untested = has("untested").then_some("Untested: no probe tells.");
     let part = has("partly-tested").then_some("In part: as asked for, and not all of it could be tested.");
     let is_bad = cells.any(|cell| cell.as_intended == Some(false));
-    let bad = is_bad.then(|| format!("In capitals: not what {} asks for.", comparison.topology));
-    let sentences: Vec<String> =
-        bad.into_iter().chain([one_way, untested, part].into_iter().flatten().map(str::to_owned)).collect();
+    let mut one_family = comparison.questions.iter().flat_map(|question| &question.cells);
+    let v6 = match one_family.any(|cell| cell.family.is_some()) {
+        true => "; with v4 or v6, in that family alone",
+        false => "",
+    };
+    let bad = is_bad.then(|| format!("In capitals: not what {} asks for{}.", comparison.topology, v6));
+    let sentences: Vec<String> = bad
+        .into_iter()
+        .chain([one_way, before, untested, part].into_iter().flatten().map(str::to_owned))
+        .collect();
     if !sentences.is_empty() {
         text.push('\n');
         push_wrapped(text, &sentences.join(" "), width, 0);

@@ -59,13 +59,15 @@ impl Comparison {
     fn question_json(&self, question: Question) -> QuestionJson {
         let judged = self.is_judged(question);
         let cells = self.approaches.iter().map(|approach| {
-            let cell = self.cell(question, *approach);
-            let is_known = !matches!(cell, Cell::Untested | Cell::PartlyTested);
+            let answer = self.answer(question, *approach);
+            let cell = answer.cell;
+            let is_known = !matches!(cell, Cell::Untested | Cell::PartlyTested | Cell::AsBefore);
             let is_asked = judged && *approach != Approach::None && is_known;
             CellJson {
                 approach: approach.as_str(),
                 cell: cell.as_str(),
                 as_intended: is_asked.then_some(!cell.is_bad()),
+                family: answer.family.filter(|_| is_asked).map(|family| family.to_string()),
                 counts: self.tally(self.probes_of(question), *approach).into(),
             }
         });

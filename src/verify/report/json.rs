@@ -49,11 +49,14 @@ pub struct QuestionJson {
 pub struct CellJson {
     /// The column.
     pub approach: &'static str,
-    /// `blocked`, `works`, `one-way`, `open`, `broken`, `untested` or `partly-tested`.
+    /// `blocked`, `works`, `one-way`, `open`, `broken`, `as-before`, `untested` or `partly-tested`.
     pub cell: &'static str,
     /// Whether it is what the topology asks for; absent where nothing is asked or nothing is knprobe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_intended: Option<bool>,
+    /// `IPv4` or `IPv6` where only this one is not as intended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
     /// What it is made of.
     pub counts: CountsJson,
 }

@@ -20,6 +20,7 @@ use super::outcome::{Expected, Observation, Outcome, Verdict};
 use super::probe::Probe;
 use super::question::Question;
 use crate::approach::Approach;
+use crate::intent::IpFamily;
 
 /// What was observed under one approach, by the name of the probe.
 pub type Observed = BTreeMap<String, Observation>;
@@ -54,6 +55,8 @@ pub enum Cell {
     Blocked,
     /// What must work does.
     Works,
+    /// After a change of the host: what was open before it is open, and nothing else.
+    AsBefore,
     /// Blocked or working, as far as it could be tested: at least one probe could not.
     PartlyTested,
     /// Nothing is known, for want of a probe that tells.
@@ -72,6 +75,7 @@ impl Cell {
         match self {
             Self::Blocked => "blocked",
             Self::Works => "works",
+            Self::AsBefore => "as-before",
             Self::PartlyTested => "partly-tested",
             Self::Untested => "untested",
             Self::Broken => "broken",
@@ -84,6 +88,15 @@ impl Cell {
     pub const fn is_bad(self) -> bool {
         matches!(self, Self::Broken | Self::OneWay | Self::Open)
     }
+}
+
+/// What a row says of an approach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The worst of the row's probes.
+    pub cell: Cell,
+    /// The family that it is so bad in, where the other one is as it should be.
+    pub family: Option<IpFamily>,
 }
 
 /// How many probes came to what.
@@ -116,6 +129,11 @@ impl Tally {
     /// How many show something: the packet arrived, or was held back where it would have.
     pub const fn telling(&self) -> usize {
         self.held + self.works + self.leaks() + self.broken
+    }
+
+    /// Whether something is shown, and nothing bad.
+    const fn is_good(&self) -> bool {
+        self.telling() > 0 && self.leaks() + self.broken == 0
     }
 
     /// How many have something that is expected of them.
@@ -213,16 +231,50 @@ impl Comparison {
         self.probes_of(question).any(is_judged)
     }
 
-    /// A cell of the table: the worst of the row's probes.
-    pub fn cell(&self, question: Question, approach: Approach) -> Cell {
-        let cell =
-            self.cell_of(&self.tally(self.probes_of(question), approach), self.probes_of(question), approach);
-        // Where both are asked for, `works` says that both are so.
-        let is_both = matches!(question, Question::Exceptions | Question::Works);
-        if cell == Cell::Blocked && is_both && self.tally(self.probes_of(question), approach).works > 0 {
-            return Cell::Works;
+    /// A cell of the table.
+    ///
+    /// After a change of the host, a probe that fares as badly without the change tells nothing of the change:
+    /// where there is nothing worse, the cell is [`Cell::AsBefore`].
+    pub fn answer(&self, question: Question, approach: Approach) -> Answer {
+        let all: Vec<&Probe> = self.probes_of(question).collect();
+        let (before, telling): (Vec<&Probe>, Vec<&Probe>) =
+            all.iter().partition(|probe| self.is_as_before(approach, probe));
+        let tally = self.tally(telling.iter().copied(), approach);
+        let cell = match self.cell_of(&tally, telling.iter().copied(), approach) {
+            // What is left may be nothing at all.
+            cell if !before.is_empty() && (telling.is_empty() || cell < Cell::PartlyTested) => Cell::AsBefore,
+            // Where both are asked for, `works` says that both are so.
+            Cell::Blocked
+                if matches!(question, Question::Exceptions | Question::Works) && tally.works > 0 =>
+            {
+                Cell::Works
+            }
+            cell => cell,
+        };
+        let of_family = |family| {
+            let probes = telling.iter().copied().filter(move |probe| probe.family == family);
+            self.tally(probes, approach)
+        };
+        let [v4, v6] = IpFamily::BOTH.map(of_family);
+        let family = match cell.is_bad() && self.is_judged(question) {
+            true if v4.is_good() && !v6.is_good() => Some(IpFamily::V6),
+            true if v6.is_good() && !v4.is_good() => Some(IpFamily::V4),
+            _ => None,
+        };
+        Answer { cell, family }
+    }
+
+    /// Whether a probe that follows a change of the host fares badly, and no worse than without the change.
+    fn is_as_before(&self, approach: Approach, probe: &Probe) -> bool {
+        let is_bad = |probe| matches!(self.verdict(approach, probe), Verdict::Leak | Verdict::Broken);
+        if approach == Approach::None || probe.change.is_none() || !is_bad(probe) {
+            return false;
         }
-        cell
+        let name = probe.name.split('+').next();
+        let before = self.probes.iter().find(|other| Some(other.name.as_str()) == name);
+        before.is_some_and(|before| {
+            is_bad(before) && self.probe_cell(approach, before) >= self.probe_cell(approach, probe)
+        })
     }
 
     fn cell_of<'p>(
