@@ -502,12 +502,27 @@ impl<'s> Maker<'s> {
         }
         match (expected, entry.question) {
             (Expected::Answered | Expected::Delivered, _) => (Class::Control, Question::Works),
+            _ if self.is_transit(pair) => (Class::Transit, Question::Transit),
             (_, Question::SendToGuarded) if family == IpFamily::V6 => {
                 (entry.class, Question::SendToGuardedV6)
             }
             (_, Question::FromGuarded) if !self.is_from_closed(pair) => (entry.class, Question::Unpublished),
             (_, question) => (entry.class, question),
         }
+    }
+
+    /// Whether it is from one NIC to another, or to the host's address there: no container has a part in it.
+    fn is_transit(&self, pair: Pair) -> bool {
+        let is_of_nic = |place| {
+            let role = self.world.node(place).role;
+            matches!(role, NodeRole::Server(_) | NodeRole::Router(_) | NodeRole::Upstream)
+        };
+        let is_to_nic = match pair.to {
+            Object::Node(node) => is_of_nic(node),
+            Object::HostOn(link) => matches!(self.world.host_links[link].role, HostLinkRole::Nic(_)),
+            Object::Internet => true,
+        };
+        is_of_nic(pair.sender) && is_to_nic
     }
 
     /// Whether the sender is of a NIC that is closed to the receiver's network.
