@@ -13,7 +13,7 @@ use isoplan::intent::{Intent, IpFamily};
 use isoplan::lab::build::{Lab, Options};
 use isoplan::lab::isolate;
 use isoplan::topology::{self, Topology};
-use isoplan::verify::world::{Place, World};
+use isoplan::verify::world::{HostLinkRole, Place, World};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
@@ -108,7 +108,7 @@ fn ping(lab: &Lab, from: Place, to: IpAddr) -> io::Result<()> {
     Err(io::Error::other(format!("no answer within {LIMIT:?}")))
 }
 
-/// Builds a lab and sends echoes from everywhere to the host, from the host to everywhere, and to the internet.
+/// Builds a lab and sends echoes through all of it.
 fn build_and_ping(name: &str, text: &str) -> Result<(), TestCaseError> {
     let topology = parse(text);
     let intent = Intent::new(&topology);
@@ -116,12 +116,17 @@ fn build_and_ping(name: &str, text: &str) -> Result<(), TestCaseError> {
     let lab = Lab::start(World::new(&intent), OPTIONS)
         .map_err(|error| TestCaseError::fail(format!("{name}: {error}")))?;
     eprintln!("{name}: {} nodes in {:?}", lab.world.nodes.len(), before.elapsed());
+    ping_all(name, &lab)
+}
+
+/// Sends echoes from everywhere to the host and to the internet, and from the host to everywhere.
+fn ping_all(name: &str, lab: &Lab) -> Result<(), TestCaseError> {
     let world = &lab.world;
     let mut failed = Vec::new();
     let mut sent = 0;
     let mut check = |from: Place, to: IpAddr| {
         sent += 1;
-        if let Err(error) = ping(&lab, from, to) {
+        if let Err(error) = ping(lab, from, to) {
             failed.push(format!("{} -> {to}: {error}", world.node(from).name));
         }
     };
@@ -255,39 +260,78 @@ fn lab_of(text: &str) -> (Lab, impl Fn(&str) -> Place) {
 
 const SERVICE_INSTANCE: &str = include_str!("../../fixtures/service-instance/topology.toml");
 
+/// Two flats, one of which carries an overlay; a NIC alone, which carries another.
+const ALL_KINDS: &str = r#"
+[[nic]]
+name = "eth0"
+role = "service"
+subnets = ["192.168.56.0/24", "fd56::/64", "192.168.156.0/24"]
+[[nic]]
+name = "eth1"
+role = "storage"
+subnets = ["192.168.57.0/24", "fd57::/64"]
+[[nic]]
+name = "eth2"
+role = "guests"
+subnets = ["fd58::/64"]
+[[flat]]
+name = "br-flat"
+nic = "eth1"
+[[flat]]
+name = "br-guests"
+nic = "eth2"
+[[bridge]]
+name = "docker0"
+subnets = ["172.17.0.0/16", "fd17::/64"]
+[[bridge]]
+name = "net-*"
+subnets = ["172.18.0.0/16", "fd18::/64"]
+[[overlay]]
+name = "vxlan42"
+subnets = ["10.42.0.0/16", "fd42::/64"]
+underlay = "eth0"
+vni = 42
+[[overlay]]
+name = "vxlan43"
+subnets = ["10.43.0.0/16"]
+underlay = "eth1"
+vni = 43
+[[overlay]]
+name = "vxlan44"
+subnets = ["fd44::/64"]
+underlay = "eth2"
+vni = 44
+"#;
+
 #[test]
 fn links_are_made_again() {
     in_namespace(|| {
-        let (lab, at) = lab_of(SERVICE_INSTANCE);
-        let (container, storage) = (at("docker0-c1"), at("eth1-server"));
-        let all = || {
-            for family in IpFamily::BOTH {
-                let address = |place: Place| lab.world.node(place).address(family).expect("both families");
-                ping(&lab, container, address(storage)).expect("through the host");
-                ping(&lab, storage, address(container)).expect("and back");
-                let router = lab.world.node(at("eth1-router"));
-                for behind in router.behind_listed.iter().chain(&router.behind_unlisted) {
-                    if behind.is_ipv4() == (family == IpFamily::V4) {
-                        ping(&lab, container, *behind).expect("behind the router");
-                    }
+        let (lab, _) = lab_of(&ALL_KINDS);
+        let world = &lab.world;
+        let remote = world.nodes.iter().filter(|node| node.tunnel.is_some()).count();
+        assert_eq!(remote, 3, "a container on another host for each overlay");
+        let again = |what: &str, made: io::Result<()>| {
+            made.unwrap_or_else(|error| panic!("{what}: {error}"));
+            ping_all(what, &lab).unwrap_or_else(|error| panic!("{what}: {error}"));
+        };
+        let delete = |link: &str| lab.host().ip(&format!("link delete dev {link}\n")).expect("delete a link");
+        ping_all("new", &lab).unwrap_or_else(|error| panic!("{error}"));
+        for (index, link) in world.host_links.iter().enumerate() {
+            delete(&link.name);
+            match link.role {
+                HostLinkRole::Nic(nic) => again(&link.name, lab.attach_nic(nic)),
+                HostLinkRole::Network(_) | HostLinkRole::Flat(_) => {
+                    again(&link.name, lab.attach_bridge(index))
                 }
             }
-        };
-        all();
-        lab.host().ip("link delete dev eth1\n").expect("delete the NIC");
-        lab.attach_nic(1).expect("make the NIC again");
-        all();
-        lab.host().ip("link delete dev docker0\n").expect("delete the bridge");
-        lab.attach_bridge(0).expect("make the bridge again");
-        all();
-        let port = &lab.world.node(container).port.1;
-        lab.host().ip(&format!("link delete dev {port}\n")).expect("delete the port");
-        lab.attach_container(container).expect("make the port again");
-        all();
-        lab.host().ip("link delete dev eth0\n").expect("delete the default NIC");
-        lab.attach_nic(0).expect("make the default NIC again");
-        for internet in &lab.world.internet {
-            ping(&lab, container, *internet).expect("by the default route");
+        }
+        for (index, node) in world.nodes.iter().enumerate() {
+            if let (Place::HOST, port) = &node.port
+                && index > Place::WIRE.0
+            {
+                delete(port);
+                again(&node.name, lab.attach_container(Place(index)));
+            }
         }
     });
 }

@@ -116,6 +116,9 @@ impl Lab {
         let Some(place) = self.world.upstream() else { return Ok(()) };
         let table = lines::FORWARDED.to_string();
         for (option, family) in [("-4", IpFamily::V4), ("-6", IpFamily::V6)] {
+            if !self.world.speaks(family) {
+                continue;
+            }
             let args = [option, "rule", "add", "iif", "eth0", "lookup", &table];
             self.at(place).feed("ip", &args, "")?;
             sysctls::forward(self.at(place), family, true)?;
@@ -134,11 +137,11 @@ impl Lab {
         let Some(link) = self.world.host_links.iter().position(|link| is_nic(link.role)) else {
             return Ok(());
         };
-        let lines = lines::host_link(&self.world, link, None) + &self.settle_lines(link);
+        let (lines, remote) = self.link_again(link);
         self.host().ip(&lines)?;
         self.at(Place::WIRE).ip(&lines::plug(&self.world, nic))?;
         sysctls::of_host_link(self, link)?;
-        self.wait_for(&self.on_switch(nic))
+        self.wait_for(&[self.on_switch(nic), remote].concat())
     }
 
     /// Makes the bridge of a network or flat that is not there (any more), with the ports that still are, and
@@ -149,7 +152,7 @@ impl Lab {
     /// When the kernel refuses it.
     pub fn attach_bridge(&self, link: usize) -> io::Result<()> {
         let places = self.world.neighbours(link);
-        let mut lines = lines::host_link(&self.world, link, None) + &self.settle_lines(link);
+        let (mut lines, remote) = self.link_again(link);
         for place in &places {
             lines += &lines::enslave(&self.world, *place);
         }
@@ -164,7 +167,7 @@ impl Lab {
         }
         self.host().ip(&lines)?;
         sysctls::of_host_link(self, link)?;
-        self.wait_for(&places)
+        self.wait_for(&[places, remote].concat())
     }
 
     /// Gives a container or instance whose port is not there (any more) a new one, with its addresses,
@@ -175,10 +178,10 @@ impl Lab {
     /// When the kernel refuses it.
     pub fn attach_container(&self, place: Place) -> io::Result<()> {
         self.host().ip(&lines::port(&self.world, place, None))?;
-        if let Some(tunnel) = &self.world.node(place).tunnel {
-            self.at(tunnel.server).ip(&lines::tunnel(&self.world, place))?;
+        // Deleting this end of a tunnel leaves the other; of a pair, none.
+        if self.world.node(place).tunnel.is_none() {
+            self.at(place).ip(&lines::node(&self.world, place))?;
         }
-        self.at(place).ip(&lines::node(&self.world, place))?;
         self.wait_for(&[place])
     }
 
@@ -265,6 +268,20 @@ impl Lab {
     /// What a link has on it; nothing where that is on its flat's bridge.
     fn settle_lines(&self, link: usize) -> String {
         lines::settle(&self.world, link, &self.world.host_links[link].name)
+    }
+
+    /// Makes a link of the host that is not there, with the tunnels that went with it, whose containers are
+    /// named.
+    fn link_again(&self, link: usize) -> (String, Vec<Place>) {
+        let nodes = self.world.nodes.iter().enumerate();
+        let carried =
+            nodes.filter(|(_, node)| node.tunnel.as_ref().is_some_and(|tunnel| tunnel.underlay == link));
+        let remote: Vec<Place> = carried.map(|(place, _)| Place(place)).collect();
+        let mut lines = lines::host_link(&self.world, link, None) + &self.settle_lines(link);
+        for place in &remote {
+            lines += &lines::port(&self.world, *place, None);
+        }
+        (lines, remote)
     }
 
     /// The nodes whose frames pass a NIC's switch, but for the upstream where it has only a foot there.

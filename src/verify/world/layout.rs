@@ -1,5 +1,8 @@
 //! From a topology to a [`World`], step by step.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::names::Names;
@@ -29,7 +32,7 @@ pub(super) struct Layout<'i, 't> {
     pub(super) space: Space,
     pub(super) names: Names<'t>,
     /// Addresses that an exception needs somebody to have, with the subnet they are in.
-    pub(super) wanted: Vec<(IpNet, std::net::IpAddr)>,
+    pub(super) wanted: Vec<(IpNet, IpAddr)>,
     pub(super) world: World,
 }
 
@@ -189,7 +192,7 @@ impl Layout<'_, '_> {
     }
 
     /// By which address the host routes to a node: its own of each family, or one that nobody has.
-    pub(super) fn next_hops(&mut self, addresses: &[IpNet], families: &[IpFamily]) -> Vec<std::net::IpAddr> {
+    pub(super) fn next_hops(&mut self, addresses: &[IpNet], families: &[IpFamily]) -> Vec<IpAddr> {
         let next_hop = |family: &IpFamily| {
             super::first_address(addresses, *family).or_else(|| self.space.stray(*family))
         };
@@ -197,11 +200,15 @@ impl Layout<'_, '_> {
     }
 
     fn publish(&mut self) {
-        let networks = self.topology.networks.iter().enumerate();
+        let mut published = BTreeSet::new();
         let mut host_ports = FIRST_PUBLISHED..=u16::MAX;
-        for (network, _) in networks.filter(|(_, network)| !network.name.is_prefix()) {
-            let Some(container) = self.world.containers(network).first().copied() else { continue };
+        for (place, node) in self.world.nodes.iter().enumerate() {
+            let NodeRole::Container { network, .. } = node.role else { continue };
+            if self.topology.networks[network].name.is_prefix() || !published.insert(network) {
+                continue;
+            }
             let Some(host_port) = host_ports.next() else { return };
+            let container = Place(place);
             self.world.published.push(Published { network, host_port, container, port: SERVICE });
         }
     }
