@@ -25,12 +25,7 @@ use crate::topology::parse;
 use crate::verify::world::{Node, NodeRole, Place, World};
 
 /// Builds the topology as network namespaces of its own, with containers, servers and routers around
-/// the host, and runs a command on the host. Without one it opens a shell. Everything ends with the
-/// command; this machine's own network is never touched. Root is not needed where user namespaces are
-/// allowed.
-///
-/// The container engine's rules are there, and isoplan's are not: apply them inside, or name an
-/// approach. Each peer answers on port 7 (echo, UDP and TCP) and port 80 (HTTP).
+/// the host, and runs a command on the host. Without one it opens a shell.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct Args {
@@ -45,12 +40,18 @@ pub(super) struct Args {
     /// Print the list as JSON (docs/json.md)
     #[arg(long, requires = "list_peers")]
     json: bool,
-    /// The command, and its arguments
+    /// The command, and its arguments; a shell where there is none
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 const AFTER_HELP: &str = "\
+The host has the links and addresses of the topology, and each network two containers on it; each NIC
+a server and a router on its network. The container engine's rules are there; isoplan's are not, before
+they are applied inside or an approach is named. Each peer answers on port 7 (echo, UDP and TCP) and
+port 80 (HTTP). Nothing of this machine's own network is touched, and everything ends with the command.
+Root is not needed where user namespaces are allowed.
+
 Examples:
   isoplan lab topology.toml
   isoplan lab topology.toml -- isoplan plan topology.toml
@@ -127,7 +128,7 @@ fn list(intent: &Intent<'_>, json: bool, output: &mut Output) -> Result<(), Fail
     });
     output.json(&PeersJson {
         version: JSON_VERSION,
-        kind: "peers",
+        kind: "lab",
         topology: &intent.topology.file,
         peers: peers.collect(),
     })

@@ -1,31 +1,35 @@
 //! `isoplan probe`
 
+use std::collections::BTreeMap;
 use std::io;
 
 use serde::Serialize;
 
 use super::Output;
+use crate::approach::Approach;
 use crate::error::{Exit, Failure};
 use crate::intent::Intent;
+use crate::lab;
 use crate::lab::build::Lab;
-use crate::lab::isolate;
 use crate::lab::prober::Prober;
 use crate::lab::session::Session;
+use crate::lab::worker::Job;
 use crate::plan::JSON_VERSION;
 use crate::topology::parse;
 use crate::verify::catalogue::{self, Extent};
-use crate::verify::outcome::{Expected, Observation, Outcome};
+use crate::verify::change::Change;
+use crate::verify::outcome::{Expected, Observation, Outcome, Verdict};
 use crate::verify::pattern::fits;
-use crate::verify::probe::Probe;
+use crate::verify::probe::{Probe, Sending};
 use crate::verify::world::World;
 
 /// Sends probes between the peers of the lab that it is run in, and tells what became of each: what was
 /// sent, where it came in, and where it was seen with which source. It runs on the host of a lab only,
-/// see `isoplan help lab`, and probes what is in place there at that moment. Exits with 3 when a probe
-/// arrives that should be blocked.
+/// see `isoplan help lab`, and probes what is in place there at that moment.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// Names of probes; * and ? stand for any characters and any one
+    /// Names of probes; * stands for any characters, ? for any one
     #[arg(value_name = "NAME", required_unless_present = "list")]
     names: Vec<String>,
     /// List the probes of this lab, those with these names or all, and send none
@@ -35,6 +39,20 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+const AFTER_HELP: &str = "\
+Examples, on the host of a lab:
+  isoplan probe --list
+  isoplan probe docker0:eth1/udp4
+  isoplan probe 'docker0:eth1/*'
+  isoplan probe '*/udp4+*'
+
+Probes show what is in place at that moment. But a change of the host (`+` and its name) and a
+connection that is open before the rules come need a lab of their own: it is made for them, with
+the approach of the lab that this is run in. A pattern means such probes only where it has a `+`.
+
+Exits with 3 when a probe arrives that should be blocked, or does not that should arrive; and with
+1 when that is not so and one could not be tested.";
 
 #[derive(Serialize)]
 struct ProbeJson<'p> {
@@ -50,6 +68,8 @@ struct OneJson<'p> {
     pair: &'p str,
     threat: &'static str,
     expected: Expected,
+    /// The change of the host that goes before it; null for none.
+    change: Option<Change>,
     /// Absent with --list.
     #[serde(skip_serializing_if = "Option::is_none")]
     observed: Option<Observation>,
@@ -70,11 +90,17 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let intent = Intent::new(&topology);
     let world = World::new(&intent);
     let probes = chosen(args, catalogue::probes(&intent, &world, Extent::Full))?;
-    let observed = if args.list {
+    let observed: Vec<Option<Observation>> = if args.list {
         probes.iter().map(|_| None).collect()
     } else {
+        let mut observed = elsewhere(&session, &probes)?;
+        let here: Vec<Probe> =
+            probes.iter().filter(|probe| !observed.contains_key(&probe.name)).cloned().collect();
         let failed = |error: io::Error| Failure::new("cannot send probes here").because(error.to_string());
-        send(world, &probes).map_err(failed)?.into_iter().map(Some).collect::<Vec<_>>()
+        if !here.is_empty() {
+            observed.extend(send(world, &here).map_err(failed)?);
+        }
+        probes.iter().map(|probe| observed.remove(&probe.name)).collect()
     };
     let exit = exit(&probes, &observed);
     if args.json {
@@ -84,6 +110,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             pair: &probe.pair,
             threat: probe.threat,
             expected: probe.expected,
+            change: probe.change,
             observed,
         });
         output.json(&ProbeJson {
@@ -100,43 +127,67 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// The probes that the names mean, in the order of the catalogue. Each name has to mean one.
+/// The probes that the names mean, in the order of the catalogue; without names, all. Each name has to mean one.
 fn chosen(args: &Args, all: Vec<Probe>) -> Result<Vec<Probe>, Failure> {
-    let is_named = |probe: &Probe| args.names.iter().any(|name| fits(name, &probe.name));
+    let is_meant = |name: &str, probe: &Probe| {
+        let is_wide = name.contains('*') && !name.contains('+');
+        fits(name, &probe.name) && !(is_wide && probe.change.is_some())
+    };
     for name in &args.names {
-        let mut named = all.iter().filter(|probe| fits(name, &probe.name)).peekable();
-        if named.peek().is_none() {
-            return Err(Failure::new(format!("no probe is named {name}"))
+        if !all.iter().any(|probe| is_meant(name, probe)) {
+            return Err(Failure::new(format!("no probe has a name that fits `{name}`"))
                 .exit(Exit::Usage)
                 .hint("see which there are: isoplan probe --list"));
         }
-        if named.all(|probe| probe.change.is_some()) {
-            return Err(Failure::new(format!(
-                "{name} comes after a change of the host, which is not made here"
-            ))
-            .exit(Exit::Usage)
-            .hint("isoplan compare makes each change in a lab of its own"));
-        }
     }
-    let here = all.into_iter().filter(|probe| probe.change.is_none());
-    Ok(here.filter(|probe| args.names.is_empty() || is_named(probe)).collect())
+    let is_named = |probe: &Probe| args.names.iter().any(|name| is_meant(name, probe));
+    Ok(all.into_iter().filter(|probe| args.names.is_empty() || is_named(probe)).collect())
 }
 
-fn send(world: World, probes: &[Probe]) -> io::Result<Vec<Observation>> {
-    isolate::raise_open_files()?;
+/// Sends those that need a lab of their own: something has to be so before the approach is applied, or the host is
+/// changed, which would stay so.
+fn elsewhere(session: &Session, probes: &[Probe]) -> Result<BTreeMap<String, Observation>, Failure> {
+    let mut by_change: BTreeMap<Option<Change>, Vec<String>> = BTreeMap::new();
+    for probe in probes {
+        let is_early = matches!(probe.sending, Sending::Established { .. });
+        if probe.change.is_some() || is_early && session.approach != Approach::None {
+            by_change.entry(probe.change).or_default().push(probe.name.clone());
+        }
+    }
+    if by_change.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let jobs: Vec<Job> = by_change
+        .into_iter()
+        .map(|(change, probes)| Job {
+            file: session.file.clone(),
+            text: session.text.clone(),
+            approach: session.approach,
+            change,
+            probes,
+            is_traced: false,
+            cpu: 0,
+        })
+        .collect();
+    Ok(lab::run::run(&jobs, &mut |_| ())?.into_iter().flatten().collect())
+}
+
+/// Sends the others here.
+fn send(world: World, probes: &[Probe]) -> io::Result<BTreeMap<String, Observation>> {
     let lab = Lab::attach(world)?;
     let mut prober = Prober::start(&lab)?;
     prober.prepare(&lab, probes);
-    Ok(probes.iter().map(|probe| prober.run(&lab, probe)).collect())
+    Ok(prober.run_all(&lab, probes))
 }
 
-/// What should be blocked and arrives counts more than what could not be tested.
+/// What went through or broke counts more than what could not be tested.
 fn exit(probes: &[Probe], observed: &[Option<Observation>]) -> Exit {
     let mut exit = Exit::Done;
     for (probe, observation) in probes.iter().zip(observed) {
-        match observation.as_ref().map(|observation| &observation.outcome) {
-            Some(outcome) if outcome.arrived() && probe.expected == Expected::Blocked => return Exit::Leak,
-            Some(Outcome::CouldNotTest(_)) => exit = Exit::Failed,
+        let Some(observation) = observation else { continue };
+        match Verdict::of(probe.expected, &observation.outcome, Some(&Outcome::Delivered)) {
+            Verdict::Leak | Verdict::Broken => return Exit::Leak,
+            Verdict::CouldNotTest => exit = Exit::Failed,
             _ => {}
         }
     }

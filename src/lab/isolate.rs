@@ -29,7 +29,6 @@ use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{geteuid, pipe2};
@@ -341,16 +340,4 @@ pub(super) fn document(name: &str, value: &impl Serialize) -> io::Result<File> {
     file.write_all(&serde_json::to_vec(value)?)?;
     file.rewind()?;
     Ok(file)
-}
-
-/// Opens as many files as the hard limit allows; a lab of 200 networks needs more than the usual 1024. What the
-/// limits were before.
-///
-/// # Errors
-///
-/// When the kernel refuses it.
-pub fn raise_open_files() -> io::Result<(u64, u64)> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok((soft, hard))
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{sched_getaffinity, sched_setaffinity};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -142,8 +142,8 @@ impl Host {
     /// With the step that failed.
     pub fn build(session: &Session, intent: &Intent<'_>, starts: File) -> io::Result<Self> {
         let failed = |what: &str, error: &io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
-        let open_files = isolate::raise_open_files()?;
-        // The lab is built on one CPU. A command may use all.
+        // The lab is built on one CPU and opens many files. A command has what it would have outside.
+        let open_files = getrlimit(Resource::RLIMIT_NOFILE)?;
         let all = sched_getaffinity(Pid::from_raw(0))?;
         let masquerades = protect::engine_masquerades(intent, session.approach);
         let options = Options { engine_masquerades: masquerades, cpu: 0 };

@@ -21,8 +21,20 @@ use crate::laws::listed;
 use crate::live::{forwarding, listing};
 use crate::{ISOPLAN, has_namespace_of_its_own};
 
-const VERBS: [&str; 10] =
-    ["check", "plan", "apply", "status", "remove", "render", "compare", "verify", "explain", "completions"];
+const VERBS: [&str; 12] = [
+    "check",
+    "plan",
+    "apply",
+    "status",
+    "remove",
+    "render",
+    "compare",
+    "verify",
+    "explain",
+    "lab",
+    "probe",
+    "completions",
+];
 
 /// Verbs that read a topology, with what else they need.
 const READERS: [&[&str]; 4] = [&["check"], &["plan"], &["apply", "--yes"], &["render", "--format", "nft"]];

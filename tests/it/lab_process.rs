@@ -29,6 +29,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::ISOPLAN;
+use crate::docs::check_json;
 use crate::lab::node::{Node, PATH};
 use crate::lab::{Privilege, Program, in_namespace, in_namespace_with};
 
@@ -594,7 +595,7 @@ fn peers_of_every_fixture_are_listed() {
     in_namespace(|| {
         let program = Program::new(ISOPLAN).expect("make a directory");
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-        let mut listed = 0;
+        let (mut listed, mut documents) = (0, Vec::new());
         for entry in fs::read_dir(fixtures).expect("list the fixtures") {
             let path = entry.expect("list the fixtures").path().join("topology.toml");
             let Ok(text) = fs::read_to_string(&path) else { continue };
@@ -610,12 +611,12 @@ fn peers_of_every_fixture_are_listed() {
                 shown.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
             assert_eq!(rows, names, "{shown}");
             let json = program.run(&["lab", file, "--list-peers", "--json"]).json();
-            assert_eq!((&json["kind"], &json["version"]), (&"peers".into(), &1.into()));
             let peers = json["peers"].as_array().expect("a list");
             assert_eq!(
                 peers.iter().map(|peer| peer["name"].as_str().expect("a name")).collect::<Vec<_>>(),
                 names
             );
+            documents.push(json.clone());
             for peer in peers {
                 let link = peer["host_link"].as_str().expect("a name");
                 assert!(world.host_links.iter().any(|other| other.name == link), "{peer}");
@@ -625,6 +626,7 @@ fn peers_of_every_fixture_are_listed() {
             }
         }
         assert!(listed > 10, "{listed} fixtures");
+        check_json("isoplan lab --json", "lab", &documents, &[]);
     });
 }
 
@@ -644,6 +646,65 @@ fn probes_are_sent_in_a_lab_only() {
         let marked =
             program.command(&["probe", "--list"]).env("ISOPLAN_LAB", "1").output().expect("run isoplan");
         assert_eq!(marked.status.code(), Some(64), "{marked:?}");
+        outside.is_all_that_is_left();
+    });
+}
+
+#[test]
+fn probes_tell_what_became_of_them() {
+    in_namespace(|| {
+        let (outside, program) = start();
+        let probe = |approach: &str, args: &[&str]| {
+            let mut all = vec!["lab", "topology.toml", "--approach", approach, "--", ISOPLAN, "probe"];
+            all.extend(args);
+            program.run(&all)
+        };
+        let open = probe("none", &["docker0:eth1/udp?"]);
+        assert_eq!(open.code, Some(3), "{open}");
+        for line in [
+            "docker0:eth1/udp4: arrived, and was answered (should be blocked)",
+            "  sent     172.17.0.2:",
+            "  came in  docker0",
+            "  left by  eth1",
+            "  seen at  eth1-server: 192.168.57.10:",
+        ] {
+            assert!(open.stdout.lines().any(|other| other.starts_with(line)), "{line}: {open}");
+        }
+        let closed = probe("nftables", &["docker0:eth1/udp4", "docker0:eth0/udp4"]);
+        assert_eq!(closed.code, Some(0), "{closed}");
+        assert!(closed.stdout.contains("docker0:eth1/udp4: blocked (should be blocked)\n"), "{closed}");
+        assert!(
+            closed.stdout.contains("docker0:eth0/udp4: arrived, and was answered (should be "),
+            "{closed}"
+        );
+        // What has to be so before, or is done to the host, is shown in a lab of its own.
+        let early = probe("nftables", &["docker0:eth1/established-tcp4", "docker0:eth1/udp4+nic-renamed"]);
+        assert_eq!(early.code, Some(0), "{early}");
+        assert_eq!(early.stdout.matches(": blocked (should be blocked)\n").count(), 2, "{early}");
+        // The rules of this very moment.
+        let script = "isoplan apply topology.toml --yes > /dev/null; isoplan probe docker0:eth1/tcp4; echo code-$?; \
+            isoplan remove --yes > /dev/null; isoplan probe docker0:eth1/tcp4; echo code-$?";
+        let both = program.run(&["lab", "topology.toml", "--", "sh", "-c", script]);
+        assert!(both.stdout.contains("tcp4: blocked") && both.stdout.contains("code-0\n"), "{both}");
+        assert!(both.stdout.contains("tcp4: arrived") && both.stdout.ends_with("code-3\n"), "{both}");
+        let strange = probe("none", &["docker0:eth1/udp4", "docker0:eth7/*"]);
+        assert_eq!((strange.code, strange.stdout.as_str()), (Some(64), ""), "{strange}");
+        assert!(strange.stderr.contains("`docker0:eth7/*`"), "{strange}");
+
+        let listed = probe("none", &["--list"]).ok();
+        let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert!(names.len() > 110 && names.iter().any(|name| name.contains('+')), "{listed}");
+        let wide = probe("none", &["--list", "docker0:*"]).ok();
+        assert!(wide.lines().all(|line| line.starts_with("docker0:") && !line.contains('+')), "{wide}");
+
+        let documents =
+            [probe("none", &["docker0:*", "--json"]).json(), probe("none", &["--list", "--json"]).json()];
+        for document in &documents {
+            assert_eq!(document["topology"], "topology.toml");
+        }
+        assert!(documents[0]["probes"][0]["observed"]["outcome"].is_string());
+        assert!(documents[1]["probes"][0].get("observed").is_none());
+        check_json("isoplan probe --json", "probe", &documents, &[]);
         outside.is_all_that_is_left();
     });
 }

@@ -67,13 +67,15 @@ impl Lab {
         Ok(lab)
     }
 
-    /// The lab that another process has made in these namespaces: what a command in `isoplan lab` sees.
+    /// The lab that another process has made in these namespaces: what a command in `isoplan lab` sees. This
+    /// process stays on one CPU from then on, so that what it sends keeps its order.
     ///
     /// # Errors
     ///
     /// When there is none.
     pub fn attach(world: World) -> io::Result<Self> {
         isolate::require()?;
+        pin(0)?;
         raise_limit()?;
         let host = node::own_namespace()?;
         let open = |(place, node): (usize, &crate::verify::world::Node)| {
