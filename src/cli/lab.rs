@@ -46,11 +46,11 @@ pub(super) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-The host has the links and addresses of the topology, and each network two containers on it; each NIC
-a server and a router on its network. The container engine's rules are there; isoplan's are not, before
-they are applied inside or an approach is named. Each peer answers on port 7 (echo, UDP and TCP) and
-port 80 (HTTP). Nothing of this machine's own network is touched, and everything ends with the command.
-Root is not needed where user namespaces are allowed.
+The host has the links and addresses of the topology. Each network has two containers on it, each
+NIC a server and a router on its network. The container engine's rules are there; isoplan's are not
+before they are applied inside, or with --approach. Each peer answers on port 7 (echo, UDP and TCP)
+and port 80 (HTTP). Nothing of this machine's own network is touched, and everything ends with the
+command. Root is not needed where user namespaces are allowed.
 
 Examples:
   isoplan lab topology.toml

@@ -59,7 +59,7 @@ fn inside(words: &[&str], args: &[OsString]) -> u8 {
             Ok(()) => Exit::Done as u8,
             Err(error) => failed(&error),
         },
-        ["work"] => match worker::work() {
+        ["work"] => match worker::work(&mut io::stdin().lock(), &mut io::stdout().lock()) {
             Ok(()) => Exit::Done as u8,
             Err(error) => failed(&error),
         },

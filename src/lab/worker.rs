@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
@@ -53,23 +53,23 @@ pub enum Said {
     Ended(Option<String>),
 }
 
-/// Reads a job from stdin, does it, and writes what it saw to stdout.
+/// Reads a job, does it, and writes what it saw.
 ///
 /// # Errors
 ///
-/// When stdin or stdout fails; a lab that fails is said on stdout.
-pub fn work() -> io::Result<()> {
+/// When reading or writing fails; a lab that fails is told.
+pub fn work(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
     isolate::require()?;
     let mut text = Vec::new();
-    io::stdin().lock().read_to_end(&mut text)?;
+    input.read_to_end(&mut text)?;
     let job: Job = serde_json::from_slice(&text)?;
     // A panic says nothing about the packets.
-    let ended = catch_unwind(AssertUnwindSafe(|| carry_out(&job)))
+    let ended = catch_unwind(AssertUnwindSafe(|| carry_out(&job, output)))
         .unwrap_or_else(|panic| Err(format!("isoplan failed in the lab: {}", words(panic.as_ref()))));
-    say(&Said::Ended(ended.err()))
+    say(output, &Said::Ended(ended.err()))
 }
 
-fn carry_out(job: &Job) -> Result<(), String> {
+fn carry_out(job: &Job, output: &mut dyn Write) -> Result<(), String> {
     let topology = parse(&job.file, job.text.as_bytes()).map_err(|refused| {
         refused.mistakes.first().map_or_else(String::new, |first| first.message.clone())
     })?;
@@ -83,7 +83,7 @@ fn carry_out(job: &Job) -> Result<(), String> {
     for name in &job.probes {
         match known.remove(name) {
             Some(probe) => probes.push(probe),
-            None => observed(name, Observation::unknown("there is no such probe"))?,
+            None => observed(output, name, Observation::unknown("there is no such probe"))?,
         }
     }
     let approach = job.approach;
@@ -110,21 +110,20 @@ fn carry_out(job: &Job) -> Result<(), String> {
         } else {
             prober.run(&lab, probe)
         };
-        observed(&probe.name, change::with_witnessed(probe, observation, &witnessed))?;
+        observed(output, &probe.name, change::with_witnessed(probe, observation, &witnessed))?;
     }
     Ok(())
 }
 
-fn observed(name: &str, observation: Observation) -> Result<(), String> {
-    say(&Said::Observed { probe: name.to_owned(), observation }).map_err(|error| error.to_string())
+fn observed(output: &mut dyn Write, name: &str, observation: Observation) -> Result<(), String> {
+    say(output, &Said::Observed { probe: name.to_owned(), observation }).map_err(|error| error.to_string())
 }
 
-fn say(said: &Said) -> io::Result<()> {
+fn say(output: &mut dyn Write, said: &Said) -> io::Result<()> {
     let mut line = serde_json::to_string(said)?;
     line.push('\n');
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(line.as_bytes())?;
-    stdout.flush()
+    output.write_all(line.as_bytes())?;
+    output.flush()
 }
 
 /// The message of a panic.
