@@ -1,6 +1,7 @@
 //! From packets that were seen, or not, to an outcome.
 
 use super::super::frame::Id;
+use super::settle::overruns;
 use super::trial::Trial;
 use super::{Prober, Stop};
 use crate::verify::outcome::Outcome;
@@ -9,8 +10,7 @@ impl Prober {
     /// Whether what was sent has arrived; `behind` is the frame that was sent behind it on the sender's link.
     pub(super) fn has_arrived(&mut self, trial: &mut Trial<'_>, behind: Option<Id>) -> Result<bool, Stop> {
         self.settle(trial)?;
-        let vantage = &trial.probe.vantage;
-        self.drain(trial, vantage);
+        let drained = self.drain_surely(trial, &trial.probe.vantage);
         if trial.has_arrived() {
             return Ok(true);
         }
@@ -20,9 +20,12 @@ impl Prober {
             let name = &trial.lab.world.node(trial.probe.sender).name;
             return Err(Stop::Lost(format!("what {name} sends does not come in at the host")));
         }
-        self.check_captures(trial, vantage)?;
-        // What was late is behind nothing now.
-        Ok(trial.has_arrived())
+        drained?;
+        let before = std::mem::replace(&mut self.overruns, overruns(self.cpu));
+        if before != self.overruns {
+            return Err(Stop::Lost("the kernel threw packets away: its backlog was full".to_owned()));
+        }
+        Ok(false)
     }
 
     /// The outcome of a packet that was sent, and that somebody may answer.
@@ -38,20 +41,16 @@ impl Prober {
         if !trial.probe.is_answerable {
             return Ok(Outcome::Delivered);
         }
-        let sender = [trial.probe.sender];
         self.servers.serve();
         self.settle(trial)?;
-        self.drain(trial, &sender);
-        if !trial.is_answered() {
-            self.check_captures(trial, &sender).map_err(|stop| match stop {
-                Stop::Cannot(why) => {
-                    Stop::Cannot(format!("it arrived; whether it is answered is not known: {why}"))
-                }
-                Stop::Lost(why) => {
-                    Stop::Lost(format!("it arrived; whether it is answered is not known: {why}"))
-                }
-            })?;
+        let drained = self.drain_surely(trial, &[trial.probe.sender]);
+        if trial.is_answered() {
+            return Ok(Outcome::Answered);
         }
-        Ok(if trial.is_answered() { Outcome::Answered } else { Outcome::Delivered })
+        let unknown = |why| format!("it arrived; whether it is answered is not known: {why}");
+        drained.map(|()| Outcome::Delivered).map_err(|stop| match stop {
+            Stop::Cannot(why) => Stop::Cannot(unknown(why)),
+            Stop::Lost(why) => Stop::Lost(unknown(why)),
+        })
     }
 }

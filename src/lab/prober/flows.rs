@@ -1,5 +1,6 @@
 //! Flows that were opened before the approach was applied.
 
+use std::io;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use socket2::Socket;
@@ -35,7 +36,7 @@ impl End {
     fn send(&mut self, bytes: &[u8]) {
         match self {
             // Whether it gets anywhere is for the captures to see.
-            Self::Udp(socket) => drop(socket.send(bytes)),
+            Self::Udp(socket) => drop(send(socket, bytes)),
             Self::Tcp(stream) => tcp::write(stream, bytes),
         }
     }
@@ -44,9 +45,8 @@ impl End {
     fn answer(&mut self) {
         match self {
             Self::Udp(socket) => {
-                let mut buffer = [0_u8; 2048];
-                while let Ok(length) = socket.recv(&mut buffer) {
-                    answer_to(&buffer[..length]).into_iter().for_each(|answer| drop(socket.send(&answer)));
+                for message in received(socket) {
+                    answer_to(&message).into_iter().for_each(|answer| drop(send(socket, &answer)));
                 }
             }
             Self::Tcp(stream) => tcp::answer(stream),
@@ -56,9 +56,7 @@ impl End {
     fn has_answer(&mut self, id: Id) -> bool {
         match self {
             Self::Udp(socket) => {
-                let mut buffer = [0_u8; 2048];
-                let length = socket.recv(&mut buffer).unwrap_or_default();
-                mark::find(&buffer[..length]) == Some((Mark::Answer, id))
+                received(socket).iter().any(|message| mark::find(message) == Some((Mark::Answer, id)))
             }
             Self::Tcp(stream) => tcp::has_answer(stream, id),
         }
@@ -218,6 +216,27 @@ impl Prober {
             Some(Ok(flow)) => Ok(flow),
         }
     }
+}
+
+/// Sends a datagram. An ICMP error about an earlier one is told first, in its place, udp(7).
+fn send(socket: &UdpSocket, bytes: &[u8]) -> io::Result<usize> {
+    socket.send(bytes).or_else(|_| socket.send(bytes))
+}
+
+/// Every datagram that waits.
+fn received(socket: &UdpSocket) -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    let mut buffer = [0_u8; 2048];
+    // Errors are about what was sent before; each is told once.
+    let mut errors = 0;
+    while errors < 10 {
+        match socket.recv(&mut buffer) {
+            Ok(length) => messages.push(buffer[..length].to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(_) => errors += 1,
+        }
+    }
+    messages
 }
 
 fn no_flow() -> Stop {

@@ -18,6 +18,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::thread;
 
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
@@ -60,6 +61,10 @@ pub struct Prober {
     /// None where the kernel has no ctnetlink.
     conntrack: Option<Conntrack>,
     buffer: Vec<u8>,
+    /// The one that this process is on.
+    cpu: usize,
+    /// What [`settle::overruns`] said the last time.
+    overruns: Option<u64>,
     /// How many ids were given.
     ids: u32,
     /// How many ports.
@@ -88,7 +93,7 @@ impl Prober {
     ///
     /// When a socket cannot be opened.
     pub fn start(lab: &Lab) -> io::Result<Self> {
-        stay_on_this_cpu()?;
+        let cpu = stay_on_this_cpu()?;
         let mut prober = Self {
             sockets: Vec::new(),
             raw: RawSockets::default(),
@@ -97,6 +102,8 @@ impl Prober {
             links: BTreeMap::new(),
             conntrack: lab.host().enter(Conntrack::open)?.ok(),
             buffer: vec![0; BUFFER],
+            cpu,
+            overruns: settle::overruns(cpu),
             ids: 0,
             ports: 0,
         };
@@ -198,16 +205,13 @@ impl Prober {
         Ok(())
     }
 
-    /// Conntrack forgets what the probe has left there. Ports and identifiers differ from probe to probe, so
-    /// that this matters only to protocols without either.
+    /// Conntrack forgets the flow of the probe. That matters only to protocols without ports and identifiers:
+    /// those differ from probe to probe, also where there is no ctnetlink. A flush of all flows would take the
+    /// prepared ones along, and walks a table of the whole machine.
     fn forget(&mut self, trial: &Trial<'_>) {
-        let Some(conntrack) = &mut self.conntrack else { return };
-        // Where the kernel cannot, flows stay apart by their ports.
-        let _ = match (&trial.tracked, self.flows.is_empty()) {
-            (_, true) => conntrack.flush(),
-            (Some(flow), false) => conntrack.forget(flow).map(drop),
-            (None, false) => Ok(()),
-        };
+        if let (Some(conntrack), Some(flow)) = (&mut self.conntrack, &trial.tracked) {
+            let _ = conntrack.forget(flow);
+        }
     }
 
     /// One that differs from all others in many bits, so that no number that a kernel derives from it (the next
@@ -226,9 +230,30 @@ impl Prober {
     }
 }
 
+/// The kernel takes up to some twenty milliseconds to close a packet socket: it waits until no CPU can be looking
+/// at it any more (`synchronize_net` in `packet_release`, net/packet/af_packet.c). Waits side by side are one.
+impl Drop for Prober {
+    fn drop(&mut self) {
+        /// What 400 nodes need is a tenth of a second then.
+        const CLOSERS: usize = 64;
+        let mut sockets = std::mem::take(&mut self.sockets);
+        let share = sockets.len().div_ceil(CLOSERS).max(1);
+        thread::scope(|scope| {
+            while !sockets.is_empty() {
+                let rest = sockets.split_off(share.min(sockets.len()));
+                let closed = std::mem::replace(&mut sockets, rest);
+                // What has no thread is closed here.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(closed));
+            }
+        });
+    }
+}
+
 /// In a lab that another process has made, this one is not on one CPU yet.
-fn stay_on_this_cpu() -> io::Result<()> {
+fn stay_on_this_cpu() -> io::Result<usize> {
+    let cpu = sched_getcpu()?;
     let mut cpus = CpuSet::new();
-    cpus.set(sched_getcpu()?)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
+    cpus.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &cpus)?;
+    Ok(cpu)
 }

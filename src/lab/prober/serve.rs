@@ -30,8 +30,8 @@ type Spot = (Place, IpFamily, u16);
 /// How many listeners are kept for later probes.
 const KEPT: usize = 256;
 
-/// How many connections wait to be accepted.
-const BACKLOG: i32 = 16;
+/// How many connections may wait, those too of which only a SYN came, with a forged source.
+const BACKLOG: i32 = 1024;
 
 /// Listeners, and the connections of the current probe.
 #[derive(Debug, Default)]

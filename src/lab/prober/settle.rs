@@ -8,8 +8,10 @@
 //!
 //! That a probe did not arrive is believed only where two more frames did: one from the sender's own link,
 //! seen at the host, and one on the last hop to where the probe would be seen, in that capture. A capture that
-//! was too full for the probe is too full for the frame behind it.
+//! was too full for the probe is too full for the frame behind it. And the kernel must not have thrown anything
+//! out of a backlog that was full.
 
+use std::fs;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::super::build::Lab;
 use super::super::capture::{Direction, PacketSocket, frame};
 use super::super::frame::{self, Id};
+use super::send::protocol_of;
 use super::trial::Trial;
 use super::{Prober, Stop};
 use crate::verify::world::{Mac, Place};
@@ -27,6 +30,9 @@ use crate::verify::world::{Mac, Place};
 /// Container to host, switch, upstream, switch and server makes five; a tunnel adds an own queue and a second way
 /// through a switch to either end. There and back.
 const HOPS: usize = 16;
+
+/// The last hop: a link, or a tunnel.
+const LAST_HOP: usize = 6;
 
 /// How long to wait for what the kernel does in any case. Only a machine that stands still takes so long.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -37,19 +43,29 @@ const NOBODY: Mac = [0x02, 0xff, 0, 0, 0, 0];
 impl Prober {
     /// Lets everything in flight arrive.
     pub(super) fn settle(&mut self, trial: &mut Trial<'_>) -> Result<(), Stop> {
+        self.settle_for(trial, HOPS)
+    }
+
+    fn settle_for(&mut self, trial: &mut Trial<'_>, hops: usize) -> Result<(), Stop> {
         let loopback = self.link(trial.lab, Place::HOST, "lo")?;
-        for _ in 0..HOPS {
+        let deadline = Instant::now() + LIMIT;
+        // Room for what is sent now.
+        self.drain_host(trial);
+        for _ in 0..hops {
             let id = self.next_id();
             let frame = frame::sentinel([0; 6], [0; 6], id);
-            let lost = Stop::cannot("the host's loopback carries nothing");
-            self.sockets[Place::HOST.0].send(loopback, &frame).map_err(lost)?;
-            let deadline = Instant::now() + LIMIT;
             loop {
+                let cannot = Stop::cannot("the host's loopback carries nothing");
+                self.sockets[Place::HOST.0].send(loopback, &frame).map_err(cannot)?;
                 self.drain_host(trial);
                 if trial.has_passed(id) {
                     break;
                 }
                 wait_for(&self.sockets[Place::HOST.0], deadline)?;
+                self.drain_host(trial);
+                if trial.has_passed(id) {
+                    break;
+                }
             }
         }
         Ok(())
@@ -71,38 +87,44 @@ impl Prober {
         Ok(Some(id))
     }
 
-    /// Sees to it that the captures at these nodes have shown all that came before now.
-    pub(super) fn check_captures(&mut self, trial: &mut Trial<'_>, places: &[Place]) -> Result<(), Stop> {
-        let mut sent = Vec::new();
-        for place in places {
-            let id = self.next_id();
-            if *place == Place::HOST {
-                let (family, protocol) = (trial.probe.family, super::send::protocol_of(trial.probe));
-                let cannot = Stop::cannot("the host receives nothing from itself");
-                self.raw.send_sentinel(family, protocol, id).map_err(cannot)?;
-            } else {
-                let node = trial.lab.world.node(*place);
-                let (at, port) = &node.port;
-                let link = self.link(trial.lab, *at, port)?;
-                let cannot = Stop::cannot(format!("nothing can be sent to {}", node.name));
-                let frame = frame::sentinel(frame::BROADCAST, NOBODY, id);
-                self.sockets[at.0].send(link, &frame).map_err(cannot)?;
-            }
-            sent.push((*place, id));
-        }
-        self.settle(trial)?;
+    /// Takes what waits in the captures at these nodes, once a sentinel is behind it. An error where one of them
+    /// has lost that, or cannot be sent any; the others are drained in any case.
+    ///
+    /// Nothing may be taken out of a capture between the probe and this: it would have room again for a sentinel
+    /// that it did not have for the probe.
+    pub(super) fn drain_surely(&mut self, trial: &mut Trial<'_>, places: &[Place]) -> Result<(), Stop> {
+        let sent: Vec<_> = places.iter().map(|place| self.send_to_capture(trial, *place)).collect();
+        self.settle_for(trial, LAST_HOP)?;
         self.drain(trial, places);
-        match sent.iter().find(|(place, id)| !trial.has_sentinel(*place, *id)) {
-            None => Ok(()),
-            Some((place, _)) => {
+        for (place, id) in places.iter().zip(sent) {
+            if !trial.has_sentinel(*place, id?) {
                 let name = &trial.lab.world.node(*place).name;
-                Err(Stop::Lost(format!("the capture at {name} does not see what is sent there")))
+                return Err(Stop::Lost(format!("the capture at {name} does not see what is sent there")));
             }
         }
+        Ok(())
+    }
+
+    /// Sends a sentinel on the last hop to a capture.
+    fn send_to_capture(&mut self, trial: &Trial<'_>, place: Place) -> Result<Id, Stop> {
+        let id = self.next_id();
+        if place == Place::HOST {
+            let (family, protocol) = (trial.probe.family, protocol_of(trial.probe));
+            let cannot = Stop::cannot("the host receives nothing from itself");
+            self.raw.send_sentinel(family, protocol, id).map_err(cannot)?;
+            return Ok(id);
+        }
+        let node = trial.lab.world.node(place);
+        let (at, port) = &node.port;
+        let link = self.link(trial.lab, *at, port)?;
+        let cannot = Stop::cannot(format!("nothing can be sent to {}", node.name));
+        let frame = frame::sentinel(frame::BROADCAST, NOBODY, id);
+        self.sockets[at.0].send(link, &frame).map_err(cannot)?;
+        Ok(id)
     }
 
     /// Takes what waits in the captures at these nodes.
-    pub(super) fn drain(&mut self, trial: &mut Trial<'_>, places: &[Place]) {
+    fn drain(&mut self, trial: &mut Trial<'_>, places: &[Place]) {
         for place in places {
             match *place {
                 Place::HOST => self.drain_host_itself(trial),
@@ -170,14 +192,22 @@ impl Prober {
     }
 }
 
-/// Waits until a socket has something.
+/// Waits until a socket has something, or for long enough that what it waits for may have been lost.
 fn wait_for(socket: &PacketSocket, deadline: Instant) -> Result<(), Stop> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
+    const PATIENCE: u8 = 50;
+    if Instant::now() >= deadline {
         return Err(Stop::Cannot("the lab stands still".to_owned()));
     }
-    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
     // Whatever it says, the socket is looked at again.
-    let _ = poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout);
+    let _ = poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PATIENCE);
     Ok(())
+}
+
+/// How many packets the backlog of a CPU had no room for so far: the second number of its line, in hexadecimal;
+/// the CPU is the thirteenth (`softnet_seq_show`, net/core/net-procfs.c). None where that is not told.
+pub(super) fn overruns(cpu: usize) -> Option<u64> {
+    let text = fs::read_to_string("/proc/thread-self/net/softnet_stat").ok()?;
+    let number = |line: &str, at| u64::from_str_radix(line.split_whitespace().nth(at)?, 16).ok();
+    let is_own = |line: &&str| number(line, 12) == u64::try_from(cpu).ok();
+    number(text.lines().find(is_own)?, 1)
 }

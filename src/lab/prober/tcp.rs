@@ -30,8 +30,6 @@ impl Prober {
         self.servers.serve();
         self.settle(trial)?;
         if !has_answer(&mut stream, trial.identity.id) {
-            let sender = [trial.probe.sender];
-            self.check_captures(trial, &sender)?;
             return Ok(Outcome::Delivered);
         }
         Ok(Outcome::Answered)
@@ -50,7 +48,7 @@ impl Prober {
         trial.identity.syn_from = None;
         self.settle(trial)?;
         let Some(mut near) = self.servers.take_connections(Place::HOST).pop() else {
-            self.check_captures(trial, &[Place::HOST])?;
+            self.drain_surely(trial, &[Place::HOST])?;
             return if self.has_arrived(trial, behind)? {
                 Err(Stop::Cannot("it arrived, and not by the program on the host".to_owned()))
             } else {

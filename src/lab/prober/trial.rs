@@ -11,7 +11,7 @@ use super::super::frame::Id;
 use crate::netlink::conntrack::Flow;
 use crate::verify::outcome::{Observation, Outcome, Sighting};
 use crate::verify::probe::Probe;
-use crate::verify::world::{NodeRole, Place};
+use crate::verify::world::{Node, NodeRole, Place};
 
 /// One attempt at a probe.
 #[derive(Debug)]
@@ -171,26 +171,29 @@ impl<'a> Trial<'a> {
             && world.node(place).host_link == world.node(sender).host_link
     }
 
-    /// The link that it came in on, and those that it left by. A bridge stands for its ports.
+    /// The link that it came in on, and those that it left by.
     fn ways(&self) -> (Option<String>, Vec<String>) {
-        let name = |link: u32| if_indextoname(link).ok()?.into_string().ok();
-        let first_out = self.crossings.iter().position(|(_, is_out)| *is_out);
-        let (before, after) = self.crossings.split_at(first_out.unwrap_or(self.crossings.len()));
-        // The port of a bridge sees a packet before the bridge does.
-        let came_in = before.last().and_then(|(link, _)| name(*link));
+        let came_in = self.crossings.iter().find(|(_, is_out)| !is_out);
+        let came_in = came_in.and_then(|(link, _)| self.shown(*link));
         let mut left_by: Vec<String> = Vec::new();
-        for link in after.iter().filter(|(_, is_out)| *is_out).filter_map(|(link, _)| name(*link)) {
-            if !left_by.contains(&link) {
+        for link in self.crossings.iter().filter(|(_, is_out)| *is_out) {
+            let link = self.shown(link.0);
+            if let Some(link) = link.filter(|link| !left_by.contains(link)) {
                 left_by.push(link);
             }
         }
-        let is_port = |link: &String| {
-            let nodes = &self.lab.world.nodes;
-            nodes.iter().any(|node| node.port.0 == Place::HOST && node.port.1 == *link)
-        };
-        if !left_by.iter().all(is_port) {
-            left_by.retain(|link| !is_port(link));
-        }
         (came_in, left_by)
+    }
+
+    /// The name of a link of the host: of the bridge, for the port of a container, which the topology does not
+    /// know.
+    fn shown(&self, link: u32) -> Option<String> {
+        let name = if_indextoname(link).ok()?.into_string().ok()?;
+        let world = &self.lab.world;
+        let is_port = |node: &&Node| node.port.0 == Place::HOST && node.port.1 == name;
+        Some(match world.nodes.iter().find(is_port) {
+            Some(node) => world.host_links[node.host_link].name.clone(),
+            None => name,
+        })
     }
 }
