@@ -46,6 +46,8 @@ mod odd_packets;
 mod packets;
 /// The page of a comparison, in a browser.
 mod page;
+/// The prober that isoplan ships.
+mod prober;
 /// Changes under traffic.
 mod re_apply;
 /// Faults that isoplan once had.
