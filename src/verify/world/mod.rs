@@ -8,9 +8,9 @@
 //!   has room for all is the one on the link, else the widest; all others are routed, by way of the router. Behind the router is
 //!   also one network of each family that the file does not know.
 //! - A NIC in a flat is a port of the flat's bridge, which carries the host's addresses. Instances have addresses
-//!   of the NIC's network, and the host as their router: the harder case, for everything that they send to other
-//!   networks then passes the host. Operators who route them by a router of the network have the same lab as
-//!   far as rules go: their instances get at the host by frames to its link-layer address.
+//!   of the NIC's network, and the host is their router: what they send to other networks then passes the host,
+//!   which is the harder case for its rules. An instance with another router gets there all the same, by frames
+//!   to the host's link-layer address.
 //! - The upstream is where the host's default route leads. It has one more link, a foot, on every other NIC's
 //!   switch, so that it can deliver there once it forwards (`Lab::upstream_forwards`).
 //! - Everybody's default route is the host.
