@@ -24,10 +24,10 @@ pub struct Hole {
 
 /// What an approach claims.
 pub fn guarantees(_approach: Approach) -> &'static [Guarantee] {
-    todo!()
+    &[]
 }
 
 /// What it does not stop.
 pub fn holes(_approach: Approach) -> &'static [Hole] {
-    todo!()
+    &[]
 }

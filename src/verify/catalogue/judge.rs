@@ -161,7 +161,7 @@ impl<'s> Judge<'s> {
     fn forwarded(&self, flow: &Flow, from: Side, to: Side) -> Passes {
         let family = family_of(flow.destination);
         let (Some(from_party), Some(to_party)) = (from.party(), to.party()) else { return Passes::Unknown };
-        let Some(way) = self.intent.way(from_party, to_party, family) else { return Passes::Unknown };
+        let Some(way) = self.way(from_party, to_party, family) else { return Passes::Unknown };
         // Not by way of the host either.
         if from == to && self.is_on_closed_flat(flow.sender) {
             return Passes::No;
@@ -223,13 +223,23 @@ impl<'s> Judge<'s> {
         }
     }
 
+    /// The way in a family. A party that has no address of the family may send with a forged one: what is closed in
+    /// the other family is closed all the same, for it goes by the link.
+    fn way(&self, from: Party, to: Party, family: IpFamily) -> Option<Way> {
+        let other = match family {
+            IpFamily::V4 => IpFamily::V6,
+            IpFamily::V6 => IpFamily::V4,
+        };
+        self.intent.way(from, to, family).or_else(|| {
+            let way = self.intent.way(from, to, other)?;
+            matches!(way, Way::Blocked | Way::Exceptions).then_some(Way::Blocked)
+        })
+    }
+
     /// To an address of the host on a link.
     fn to_host(&self, flow: &Flow, from: Side, link: usize) -> Passes {
         let own_link = self.world.node(flow.sender).host_link == link;
         let Some(party) = from.party() else { return Passes::Unknown };
-        if !self.intent.speaks(party, family_of(flow.destination)) {
-            return Passes::Unknown;
-        }
         let receiver = match self.world.host_links[link].role {
             HostLinkRole::Network(network) => Some(Party::Network(network)),
             HostLinkRole::Nic(nic) => Some(Party::Nic(nic)),

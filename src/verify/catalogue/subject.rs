@@ -7,7 +7,7 @@ use crate::verify::world::{NodeRole, Place, World};
 /// A sender, and a NIC that is closed to him.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Subject {
-    /// A container; where there is none, an instance of a flat or the server of another NIC.
+    /// A container or an instance of a flat; on a host without either, the server of another NIC.
     pub(super) sender: Place,
     /// Into `Topology::nics`.
     pub(super) nic: usize,
@@ -16,8 +16,7 @@ pub(super) struct Subject {
 /// Of how many closed NICs, at most.
 const SUBJECTS: usize = 3;
 
-/// For each NIC that is closed to somebody, the first of those. Networks go before flats, and flats before NICs; of
-/// networks, the one that Docker makes by itself goes first, a wildcard and an overlay last.
+/// For each NIC that is closed to somebody, the first of those. Networks go before flats; of networks, the one that Docker makes by itself goes first, a wildcard and an overlay last.
 pub(super) fn subjects(intent: &Intent<'_>, world: &World) -> Vec<Subject> {
     let mut networks: Vec<usize> = (0..intent.topology.networks.len()).collect();
     networks.sort_by_key(|index| {
@@ -31,8 +30,10 @@ pub(super) fn subjects(intent: &Intent<'_>, world: &World) -> Vec<Subject> {
     });
     let containers = networks.into_iter().filter_map(|network| world.containers(network).first().copied());
     let instances = world.places(|role| matches!(role, NodeRole::Instance { number: 1, .. }));
-    let servers = (0..intent.topology.nics.len()).filter_map(|nic| world.server(nic));
-    let senders: Vec<Place> = containers.chain(instances).chain(servers).collect();
+    let mut senders: Vec<Place> = containers.chain(instances).collect();
+    if senders.is_empty() {
+        senders.extend((0..intent.topology.nics.len()).filter_map(|nic| world.server(nic)));
+    }
     let closed = (0..intent.topology.nics.len()).filter_map(|nic| {
         let sender = senders.iter().find(|sender| is_closed(intent, world, **sender, nic))?;
         Some(Subject { sender: *sender, nic })

@@ -81,6 +81,26 @@ const NIC_UP: &[Change] = &[
     Change::AppliedUnderFlood,
     Change::Dnat,
 ];
+/// Those after which a container can send to the host's IPv6 address on the NIC.
+const HOST_V6: &[Change] = &[
+    Change::ForwardToggled,
+    Change::NicRecreated,
+    Change::NicRenamed,
+    Change::NicEnslaved,
+    Change::BridgeRecreated,
+    Change::NewContainer,
+    Change::NewNic,
+    Change::SubnetAdded,
+    Change::DefaultRouteMoved,
+    Change::UpstreamHairpin,
+    Change::SourceRouting,
+    Change::BroadcastForwarding,
+    Change::AcceptFirst,
+    Change::NicAbsentAtApply,
+    Change::BridgeNfCallOff,
+    Change::AppliedUnderFlood,
+    Change::Dnat,
+];
 /// Those with the host's way to the NIC's network as it was.
 const NIC_ROUTED: &[Change] = &[
     Change::ForwardToggled,
@@ -157,19 +177,20 @@ pub(in super::super) const AFTER: &[After] = &[
             after(About::Closed).entry("udp", LOST),
             after(About::Closed).entry("tcp", LOST).tcp(),
             after(About::Closed).entry("forged-neighbour", LOST).frame(UDP.from(Source::Neighbour)),
+            after(About::ClosedHost).entry("udp", LOST).v4(),
         ],
     },
     After {
-        // A link that is down has no IPv6 address.
-        changes: &[Change::NicDown],
-        entries: &[after(About::ClosedHost).entry("udp", LOST).v4()],
+        // A NIC that is down has no IPv6 address, and to a container that takes the NIC's network for its own link
+        // nobody tells who has it.
+        changes: HOST_V6,
+        entries: &[after(About::ClosedHost).entry("udp", LOST).v6()],
     },
-    After { changes: NIC_UP, entries: &[after(About::ClosedHost).entry("udp", LOST)] },
     After {
         changes: NIC_UP,
         entries: &[
-            after(About::ClosedBack).entry("udp", LOST),
-            after(About::ClosedBack).entry("tcp", LOST).tcp(),
+            after(About::ClosedBack).entry("back-udp", LOST),
+            after(About::ClosedBack).entry("back-tcp", LOST).tcp(),
         ],
     },
     After {
