@@ -103,7 +103,10 @@ pub fn decided_by(observation: &Observation, told: &Told) -> Vec<String> {
     } else if let Some(route) = told.way.route() {
         lines.push(format!("route {route}; no rule dropped it"));
     } else if told.way.steps.is_empty() {
-        lines.push("the host saw nothing of it in its IP hooks".to_owned());
+        lines.push(match &observation.came_in {
+            Some(link) => format!("it came in on {link}, and the host did not take it for IP"),
+            None => "it does not pass the host".to_owned(),
+        });
     } else {
         lines.push("no rule dropped it".to_owned());
     }

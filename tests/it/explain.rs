@@ -2,9 +2,19 @@
 //!
 //! The program makes its own namespaces; nothing here needs a privilege.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use isoplan::approach::Approach;
+use isoplan::intent::Intent;
+use isoplan::lab::worker::Job;
+use isoplan::lab::{isolate, run};
+use isoplan::topology::parse;
+use isoplan::verify::catalogue::{self, Extent};
+use isoplan::verify::outcome::{Observation, Outcome};
+use isoplan::verify::probe::Probe;
+use isoplan::verify::world::World;
 use serde_json::Value;
 
 use crate::ISOPLAN;
@@ -336,4 +346,61 @@ fn every_field_of_the_json_is_described() {
         stories.push(story);
     }
     check_json("isoplan explain --json", "explain", &stories, &[]);
+}
+
+/// One probe of each kind and family, traced and not, under one approach.
+fn traced_and_not(approach: Approach) -> Option<Vec<(Probe, Observation, Observation)>> {
+    isolate::use_program(ISOPLAN);
+    if let Err(failure) = isolate::check() {
+        assert!(std::env::var_os("CI").is_none(), "no lab here, and CI may not skip: {failure}");
+        eprintln!("skipped: {failure}");
+        return None;
+    }
+    let text = std::fs::read_to_string(fixture("service-instance").join("topology.toml")).expect("read");
+    let topology = parse("topology.toml", text.as_bytes()).expect("a valid topology");
+    let intent = Intent::new(&topology);
+    let mut kinds = BTreeSet::new();
+    let mut probes = catalogue::probes(&intent, &World::new(&intent), Extent::Quick);
+    probes.retain(|probe| kinds.insert((probe.entry, probe.family)));
+    let job = |is_traced| Job {
+        file: "topology.toml".to_owned(),
+        text: text.clone(),
+        approach,
+        change: None,
+        probes: probes.iter().map(|probe| probe.name.clone()).collect(),
+        is_traced,
+        cpu: 0,
+    };
+    let mut observed = run::run(&[job(true), job(false)], &mut |_| {}).expect("run the labs");
+    let plain = observed.pop().expect("two jobs");
+    let traced = observed.pop().expect("two jobs");
+    let both = probes.into_iter().map(|probe| {
+        let (traced, plain) = (traced[&probe.name].clone(), plain[&probe.name].clone());
+        (probe, traced, plain)
+    });
+    Some(both.collect())
+}
+
+#[test]
+fn tracing_changes_nothing_and_tells_what_decided() {
+    for approach in [Approach::None, Approach::Sysctl, Approach::Route, Approach::Nftables] {
+        let Some(all) = traced_and_not(approach) else { return };
+        assert!(all.len() > 50, "{} kinds of probes", all.len());
+        for (probe, traced, plain) in &all {
+            let name = format!("{} under {}", probe.name, approach.as_str());
+            assert_eq!(traced.outcome, plain.outcome, "{name}: {traced:?}");
+            assert_eq!((&traced.seen.len(), &traced.left_by), (&plain.seen.len(), &plain.left_by), "{name}");
+            let decided = traced.decided_by.first().unwrap_or_else(|| panic!("{name}: nothing is told"));
+            let starts = |words: &[&str]| words.iter().any(|word| decided.starts_with(word));
+            let is_told = match traced.outcome {
+                Outcome::Blocked => starts(&["dropped by", "stopped by", "not seen any more after"]),
+                _ => starts(&["route", "no rule dropped it", "it does not pass the host"]),
+            };
+            assert!(is_told, "{name}: {traced:?}");
+            // Only what the kernel gives no name for has none.
+            let is_named =
+                !decided.starts_with("not seen any more") || decided.contains(": the kernel takes no");
+            assert!(is_named, "{name}: {decided}");
+        }
+    }
 }

@@ -20,10 +20,10 @@ use crate::netlink::{Nftables, TraceSocket};
 use crate::render;
 use crate::ruleset::TABLE_NAME;
 use crate::verify::explanation::{
-    HOOKS, Known, Listing, Packet, RouteQuestion, TRACE_TABLE, Told, Wanted, packets, select, way,
+    HOOKS, Known, Listing, Packet, RouteQuestion, Step, Stop, TRACE_TABLE, Told, Wanted, packets, select, way,
 };
-use crate::verify::outcome::Observation;
-use crate::verify::probe::Probe;
+use crate::verify::outcome::{Observation, Outcome};
+use crate::verify::probe::{Probe, Sending};
 use crate::verify::world::{Place, World};
 
 /// Sends one probe and says what became of it, and which route, sysctl or rule decided: the same as
@@ -89,13 +89,29 @@ pub fn told(
             way(packet, &known, &shown, routing)
         })
     };
-    let told = Told {
+    let mut told = Told {
         way: way(selected.request).unwrap_or_default(),
         answer: way(selected.answer),
         refusal: selected.refusal.map(|packet| *packet.first()),
         is_cut: events.is_cut,
     };
+    if told.way.stop.is_none() && observation.outcome == Outcome::Blocked {
+        let came_in = observation.came_in.as_deref();
+        told.way.stop = match told.way.steps.last() {
+            None => refused_at_once(probe, came_in),
+            Some(Step::Taken) => routing::segments_refused(lab, probe, came_in),
+            Some(_) => None,
+        };
+    }
     Ok((observation, told))
+}
+
+/// Why the host took a packet off the link and did not take it for IP, as far as its source tells.
+fn refused_at_once(probe: &Probe, came_in: Option<&str>) -> Option<Stop> {
+    let link = came_in?;
+    let Sending::Frame(packet) = &probe.sending else { return None };
+    routing::is_impossible(packet.source)
+        .then(|| Stop::Unknown { after: format!("the link {link}"), why: routing::IMPOSSIBLE.to_owned() })
 }
 
 /// Starts to listen, then to trace.

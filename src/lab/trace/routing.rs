@@ -29,24 +29,63 @@ pub(super) fn ask(
     let query =
         RouteQuery { source: Some(header.source), destination: header.destination, iif: question.iif };
     let asker = Asker { lab, links, question };
+    if !question.went_on && is_impossible(header.source) {
+        return Routing::Refused(asker.unknown(IMPOSSIBLE));
+    }
     let answer = match lab.host().enter(|| route(query)) {
         Ok(answer) => answer,
         Err(error) => Err(error),
     };
+    if answer.is_ok()
+        && !question.went_on
+        && is_source_routed(probe)
+        && let Some(key) = asker.iif().and_then(|link| switched_off(lab, "ipv4", link, "accept_source_route"))
+    {
+        let why = "the host takes no source-routed packet".to_owned();
+        return Routing::Refused(Stop::Sysctl { key, value: "0".to_owned(), why });
+    }
     match answer {
-        Ok(_) if !question.went_on && is_source_routed(probe) && asker.option_is_refused() => {
-            Routing::Refused(asker.sysctl(
-                "accept_source_route",
-                "0",
-                "the host takes no source-routed packet",
-            ))
-        }
         Ok(found) if question.went_on || asker.is_for_host(&found) => Routing::Route(asker.line(&found)),
         Ok(found) => {
             asker.not_forwarded().map_or_else(|| Routing::Route(asker.line(&found)), Routing::Refused)
         }
         Err(error) => Routing::Refused(asker.refused(&error)),
     }
+}
+
+/// What the kernel makes of [`is_impossible`].
+pub(super) const IMPOSSIBLE: &str = "the kernel takes no packet from a link with such a source";
+
+/// Whether no packet from a link can have that source (ip_route_input_slow, ip6_rcv_core).
+pub(super) const fn is_impossible(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(source) => source.is_loopback() || source.is_multicast() || source.is_broadcast(),
+        IpAddr::V6(source) => source.is_loopback() || source.is_multicast(),
+    }
+}
+
+/// Why a packet with a segment routing header that came to the host goes no further, where that is so.
+pub(super) fn segments_refused(lab: &Lab, probe: &Probe, came_in: Option<&str>) -> Option<Stop> {
+    let Sending::Frame(packet) = &probe.sending else { return None };
+    if !matches!(packet.extra, IpExtra::SegmentRouting { .. }) {
+        return None;
+    }
+    let key = switched_off(lab, "ipv6", came_in?, "seg6_enabled")?;
+    let why = "the host takes no segment routing header from this link".to_owned();
+    Some(Stop::Sysctl { key, value: "0".to_owned(), why })
+}
+
+/// Of a sysctl that counts only where it is on for the link and for all: the one that is off.
+fn switched_off(lab: &Lab, family: &str, link: &str, name: &str) -> Option<String> {
+    let keys = [link, "all"].map(|scope| format!("net/{family}/conf/{scope}/{name}"));
+    keys.into_iter().find(|key| sysctl(lab, key).is_some_and(|value| value == "0"))
+}
+
+/// A sysctl of the host.
+fn sysctl(lab: &Lab, key: &str) -> Option<String> {
+    let path = format!("/proc/sys/{key}");
+    let value = lab.host().enter(|| std::fs::read_to_string(path)).ok()?.ok()?;
+    Some(value.trim_end().to_owned())
 }
 
 fn is_source_routed(probe: &Probe) -> bool {
@@ -75,11 +114,8 @@ impl Asker<'_> {
         self.links.get(&self.question.iif?).map(String::as_str)
     }
 
-    /// A sysctl of the host.
     fn read(&self, key: &str) -> Option<String> {
-        let path = format!("/proc/sys/{key}");
-        let value = self.lab.host().enter(|| std::fs::read_to_string(path)).ok()?.ok()?;
-        Some(value.trim_end().to_owned())
+        sysctl(self.lab, key)
     }
 
     /// A sysctl of the link that the packet came in on.
@@ -121,11 +157,6 @@ impl Asker<'_> {
 
     fn is_for_host(&self, found: &RouteFound) -> bool {
         matches!(found.kind, LOCAL | BROADCAST | MULTICAST)
-    }
-
-    fn option_is_refused(&self) -> bool {
-        let all = self.read("net/ipv4/conf/all/accept_source_route");
-        [all, self.read_iif("accept_source_route")].iter().flatten().any(|value| value == "0")
     }
 
     /// Why a packet with a route is not forwarded. IPv4 finds out while it looks for the route, by the link that
@@ -178,15 +209,19 @@ impl Asker<'_> {
             Ok(Ok(found)) => Some(found),
             _ => None,
         };
-        if back.as_ref().is_some_and(|found| found.kind == LOCAL) {
+        let is_own = back.as_ref().is_some_and(|found| found.kind == LOCAL);
+        if is_own && self.read_iif("accept_local").as_deref() == Some("0") {
             let why = "the host takes no packet from a link with one of its own addresses as the source";
             return self.sysctl("accept_local", "0", why);
         }
-        let all = self.read("net/ipv4/conf/all/rp_filter");
-        let filter = [all, self.read_iif("rp_filter")].into_iter().flatten().max();
-        match filter {
-            Some(value) if value != "0" && back.is_none_or(|found| found.oif != self.question.iif) => {
-                self.sysctl("rp_filter", &value, "the route back to the source leads by another link")
+        // The stricter of the two counts.
+        let scopes = [self.iif().unwrap_or("all"), "all"];
+        let keys = scopes.map(|scope| format!("net/{}/conf/{scope}/rp_filter", self.family()));
+        let filters = keys.into_iter().filter_map(|key| Some((self.read(&key)?, key)));
+        match filters.max() {
+            Some((value, key)) if value != "0" && back.is_none_or(|found| found.oif != self.question.iif) => {
+                let why = "the route back to the source leads by another link".to_owned();
+                Stop::Sysctl { key, value, why }
             }
             _ => self.unknown("the kernel takes no packet with such an address"),
         }

@@ -133,13 +133,18 @@ pub fn packets(events: &[TraceEvent]) -> Vec<Packet> {
     packets
 }
 
+/// The fragment header of IPv6 (RFC 8200, 4.5).
+const FRAGMENT: u8 = 44;
+
 /// Whether two headers are of one packet that nobody rewrote. Ports are not in every fragment.
 fn is_same(a: &Header, b: &Header) -> bool {
     let port = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
-    (a.source, a.destination, a.protocol) == (b.source, b.destination, b.protocol)
+    // A fragment of IPv6 has a header of its own in front, which goes when it comes together with others.
+    let is_fragment = |header: &Header| header.protocol == FRAGMENT;
+    (a.source, a.destination) == (b.source, b.destination)
+        && (a.protocol == b.protocol && a.icmp == b.icmp || is_fragment(a) || is_fragment(b))
         && port(a.source_port, b.source_port)
         && port(a.destination_port, b.destination_port)
-        && a.icmp == b.icmp
 }
 
 /// What is to be asked of the routing about a packet.
