@@ -167,7 +167,7 @@ fn path() -> OsString {
     path
 }
 
-/// The line of a batch that `ip` or `nft` named as `-:NUMBER`.
+/// The line of a batch that `ip` named as `-:NUMBER`.
 fn line_at_fault(input: &str, stderr: &str) -> String {
     let number = stderr.split("-:").nth(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit()));
     let number = number.and_then(|mut digits| digits.next()?.parse::<usize>().ok());

@@ -215,7 +215,7 @@ fn on_fresh_host<T>(work: impl FnOnce() -> T) -> T {
 #[test]
 fn random_topologies_are_built() {
     in_namespace(|| {
-        let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+        let config = ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() };
         let checked = TestRunner::new(config).run(&draw::topology(), |drawn| {
             on_fresh_host(|| build_and_ping("drawn", &drawn.text()))?;
             Ok(())
@@ -377,4 +377,35 @@ fn nothing_is_built_outside_of_a_lab() {
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
     let error = Lab::attach(world).expect_err("this is the machine's own namespace");
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+}
+
+/// Answers to the addresses of `snat` come back: within a NIC's subnet, and out of all of them.
+#[test]
+fn translated_addresses_lead_to_the_host() {
+    in_namespace(|| {
+        let fixture = include_str!("../../fixtures/nat-gateway/topology.toml");
+        let elsewhere =
+            fixture.replace("203.0.113.5", "192.0.2.55").replace("2001:db8:1::5", "2001:db8:9::5");
+        assert_ne!(elsewhere, fixture);
+        for (text, [v4, v6]) in [
+            (fixture, ["203.0.113.5", "2001:db8:1::5"]),
+            (elsewhere.as_str(), ["192.0.2.55", "2001:db8:9::5"]),
+        ] {
+            on_fresh_host(|| {
+                let (lab, at) = lab_of(text);
+                let rules = format!(
+                    "table inet nat {{ chain out {{ type nat hook postrouting priority srcnat;\n\
+                     iifname dmz0 oifname wan0 snat ip to {v4}\niifname dmz0 oifname wan0 snat ip6 to {v6}\n}} }}\n"
+                );
+                lab.host().feed("nft", &["-f", "-"], &rules).expect("load the rules");
+                let [server, router] = ["wan0-server", "wan0-router"].map(|name| lab.world.node(at(name)));
+                let own = server.addresses.iter().chain(&router.addresses).map(IpNet::addr);
+                let behind = router.behind_unlisted.iter().chain(&lab.world.internet).copied();
+                for to in own.chain(behind) {
+                    ping(&lab, at("dmz0-server"), to)
+                        .unwrap_or_else(|error| panic!("{v4}, {v6} -> {to}: {error}"));
+                }
+            });
+        }
+    });
 }
