@@ -35,7 +35,7 @@ where
 
 /// The same, with a limit to how long a failure is made smaller.
 #[track_caller]
-fn law_with<S: Strategy>(
+pub(crate) fn law_with<S: Strategy>(
     cases: u32,
     max_shrink_iters: u32,
     values: S,

@@ -48,6 +48,8 @@ mod packets;
 mod page;
 /// The prober that isoplan ships.
 mod prober;
+/// Random topologies, and what packets show of them.
+mod proven;
 /// Changes under traffic.
 mod re_apply;
 /// Faults that isoplan once had.
@@ -105,6 +107,11 @@ fn is_answered(outcome: &Outcome) -> bool {
 /// Whether the packet is known not to have come through.
 fn is_blocked(outcome: &Outcome) -> bool {
     *outcome == Outcome::Blocked
+}
+
+/// The probes of a document of `verify --json`.
+fn probes_of(result: &serde_json::Value) -> &[serde_json::Value] {
+    result["probes"].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A file without its `mod` line would be a test that never runs.

@@ -1,0 +1,88 @@
+//! What the intent expects is what packets do, on random topologies: `isoplan verify`, every pair, both families.
+
+use std::process::{Command, Stdio};
+
+use isoplan::lab::isolate;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+use serde_json::Value;
+
+use crate::draw::{self, Drawn};
+use crate::laws::law_with;
+use crate::{ISOPLAN, probes_of};
+
+/// Expected and observed, for as many topologies. Each is built twice, without and with the rules.
+const TOPOLOGIES: u32 = 200;
+
+/// How often a failing topology is made smaller: each try builds two labs.
+const SHRINKS: u32 = 80;
+
+#[test]
+fn expected_is_observed_on_random_topologies() {
+    if let Some(reason) = isolate::unavailable() {
+        assert!(std::env::var_os("CI").is_none(), "no namespaces here, and CI may not skip: {reason}");
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let probes = std::cell::Cell::new(0);
+    law_with(TOPOLOGIES, SHRINKS, draw::nftables(), |drawn| {
+        let directory = tempfile::tempdir().expect("make a directory");
+        let path = directory.path().join("topology.toml");
+        std::fs::write(&path, drawn.text()).expect("write a topology");
+        let output = Command::new(ISOPLAN)
+            .args(["verify", "--quick", "--json"])
+            .arg(&path)
+            .stdin(Stdio::null())
+            .output()
+            .expect("run isoplan");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let result: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|error| TestCaseError::fail(format!("no JSON: {error}\n{stderr}")))?;
+        let wrong = wrong(&result);
+        prop_assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        prop_assert_eq!(output.status.code(), Some(0), "{}", stderr);
+        probes.set(probes.get() + probes_of(&result).len());
+        Ok(())
+    });
+    let probes = probes.get();
+    eprintln!("{probes} probes on {TOPOLOGIES} topologies did what was expected of them");
+    // A catalogue that has become empty would agree with everything.
+    assert!(probes > 20 * TOPOLOGIES as usize, "only {probes} probes");
+}
+
+/// Probes that did not do what is expected of them, or of which nothing is known.
+fn wrong(result: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for probe in probes_of(result) {
+        let Some(observed) = probe["results"].as_array().and_then(|results| results.last()) else {
+            wrong.push(format!("{} has no result", probe["probe"]));
+            continue;
+        };
+        let verdict = observed["verdict"].as_str().unwrap_or_default();
+        if !["held", "works", "vacuous", "residual", "unjudged"].contains(&verdict) {
+            wrong.push(format!(
+                "{}: expected {}, {verdict}: {}",
+                probe["probe"], probe["expected"], probe["results"]
+            ));
+        }
+    }
+    wrong
+}
+
+/// The drawing is of some use: most of what is drawn has containers, a NIC, and something to block.
+#[test]
+fn most_drawings_have_something_to_block() {
+    let with_blocked = std::cell::Cell::new(0_u32);
+    law_with(TOPOLOGIES, 0, draw::nftables(), |drawn: Drawn| {
+        let topology = isoplan::topology::parse("topology.toml", drawn.text().as_bytes())
+            .map_err(|_| TestCaseError::fail("a drawn topology was refused"))?;
+        let intent = isoplan::intent::Intent::new(&topology);
+        let world = isoplan::verify::world::World::new(&intent);
+        let probes =
+            isoplan::verify::catalogue::probes(&intent, &world, isoplan::verify::catalogue::Extent::Quick);
+        let blocks = probes.iter().any(|probe| probe.expected == isoplan::verify::outcome::Expected::Blocked);
+        with_blocked.set(with_blocked.get() + u32::from(blocks));
+        Ok(())
+    });
+    assert!(with_blocked.get() > TOPOLOGIES / 2, "only {} of {TOPOLOGIES}", with_blocked.get());
+}
