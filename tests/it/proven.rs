@@ -15,7 +15,7 @@ use crate::{ISOPLAN, probes_of};
 const TOPOLOGIES: u32 = 200;
 
 /// How often a failing topology is made smaller: each try builds two labs.
-const SHRINKS: u32 = 80;
+const SHRINKS: u32 = 24;
 
 #[test]
 fn expected_is_observed_on_random_topologies() {
