@@ -395,7 +395,7 @@ fn translated_addresses_lead_to_the_host() {
                 let (lab, at) = lab_of(text);
                 let rules = format!(
                     "table inet nat {{ chain out {{ type nat hook postrouting priority srcnat;\n\
-                     iifname dmz0 oifname wan0 snat ip to {v4}\niifname dmz0 oifname wan0 snat ip6 to {v6}\n}} }}\n"
+                     iifname dmz0 oifname wan0 snat ip to {v4}\niifname dmz0 oifname wan0 snat ip6 to {v6}\n}}\n}}\n"
                 );
                 lab.host().feed("nft", &["-f", "-"], &rules).expect("load the rules");
                 let [server, router] = ["wan0-server", "wan0-router"].map(|name| lab.world.node(at(name)));
