@@ -12,7 +12,7 @@ use crate::approach::Approach;
 use crate::error::{Exit, Failure};
 use crate::render;
 use crate::verify::outcome::Verdict;
-use crate::verify::probe::Probe;
+use crate::verify::probe::{Probe, Sending};
 
 /// Carries out one approach in a lab of throw-away network namespaces, sends every probe with and without
 /// it, and compares what arrives with what the topology asks for. A leak is shown with what was sent, where
@@ -65,8 +65,13 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     }
     let file = (args.topology.topology.as_os_str() != "-").then(|| args.topology.as_typed());
     let again = |probe: &Probe| {
-        let file = file.as_deref()?;
-        Some(format!("isoplan lab {file} --approach {} -- isoplan probe {}", approach.as_str(), probe.name))
+        let (file, approach, name) = (file.as_deref()?, approach.as_str(), &probe.name);
+        // In a lab that is already there, nothing is changed, and nothing was opened before the approach came.
+        let is_early = matches!(probe.sending, Sending::Established { .. });
+        Some(match probe.change.is_some() || is_early {
+            true => format!("isoplan verify {file} --approach {approach} --probes {name}"),
+            false => format!("isoplan lab {file} --approach {approach} -- isoplan probe {name}"),
+        })
     };
     let document = comparison.verification_json(again);
     if let Some(path) = &args.junit {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use isoplan::approach::Approach;
 use serde_json::Value;
 
 use crate::lab::node::Node;
@@ -322,6 +323,16 @@ fn every_json_field_is_described() {
         check_json("isoplan status --json", "status", &[status], &[]);
         let remove = json(&["remove", "--yes", "--json"]);
         check_json("isoplan remove --json", "remove", &[remove], &[of_plan]);
+        let mut seen = crate::made_up::comparison(Approach::Sysctl);
+        seen.observed.values_mut().flat_map(|observed| observed.values_mut()).for_each(|seen| {
+            seen.decided_by = vec!["a route".to_owned()];
+        });
+        let of_compare = "isoplan compare --json";
+        let compare = serde_json::to_value(seen.json()).expect("JSON");
+        check_json(of_compare, "compare", &[compare], &[]);
+        let verify = seen.verification_json(|_| Some("a command".to_owned()));
+        let verify = serde_json::to_value(verify).expect("JSON");
+        check_json("isoplan verify --json", "verify", &[verify], &[of_compare]);
     });
 }
 

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::made_up;
+use crate::{compare, made_up};
 
 #[path = "../page/browser.rs"]
 mod browser;
@@ -188,4 +188,17 @@ fn a_page_with_every_state() {
     let path = directory.path().join("comparison.html");
     fs::write(&path, page).expect("write the page");
     check(&browser, "made-up", &path, &serde_json::to_value(&document).expect("JSON"));
+}
+
+#[test]
+fn the_page_of_a_real_run() {
+    let Some(browser) = browser() else { return };
+    let directory = tempfile::tempdir().expect("make a directory");
+    let path = directory.path().join("comparison.html");
+    let html = path.to_str().expect("UTF-8");
+    let args = ["compare", "topology.toml", "--quick", "--json", "--html", html];
+    let Some(output) = compare::run("service-instance", &args) else { return };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    check(&browser, "service-instance", &path, &serde_json::from_slice(&output.stdout).expect("JSON"));
 }

@@ -9,17 +9,15 @@ use crate::render::wrap::push_wrapped;
 use crate::verify::report::{ComparisonJson, ProbeJson, ResultJson};
 
 /// Approaches under which a probe came to the same, with what was seen.
-pub(super) struct Group<'c> {
+struct Group<'c> {
     /// As the table would say it.
-    pub(super) word: &'c str,
-    /// The cell that it would be.
-    pub(super) cell: &'static str,
+    word: &'c str,
     /// Under these.
-    pub(super) approaches: Vec<&'static str>,
+    approaches: Vec<&'static str>,
     /// What was seen, a line each.
-    pub(super) evidence: Vec<String>,
+    evidence: Vec<String>,
     /// Whether it is not what was asked for.
-    pub(super) is_bad: bool,
+    is_bad: bool,
 }
 
 /// What was seen of a probe that arrived, without what differs from run to run.
@@ -46,7 +44,7 @@ fn evidence(result: &ResultJson<'_>) -> Vec<String> {
 }
 
 /// The results of a probe, those that are alike together, in the order of the columns.
-pub(super) fn groups<'c>(probe: &'c ProbeJson<'c>) -> Vec<Group<'c>> {
+fn groups<'c>(probe: &'c ProbeJson<'c>) -> Vec<Group<'c>> {
     let mut groups: Vec<Group<'c>> = Vec::new();
     for result in &probe.results {
         let word = result_word(result);
@@ -59,7 +57,6 @@ pub(super) fn groups<'c>(probe: &'c ProbeJson<'c>) -> Vec<Group<'c>> {
             Some(group) => group.approaches.push(result.approach),
             None => groups.push(Group {
                 word,
-                cell: result.cell,
                 approaches: vec![result.approach],
                 evidence,
                 is_bad: is_bad(result),
@@ -70,7 +67,7 @@ pub(super) fn groups<'c>(probe: &'c ProbeJson<'c>) -> Vec<Group<'c>> {
 }
 
 /// What a probe is about, in half a line.
-pub(super) fn about(probe: &ProbeJson<'_>) -> String {
+fn about(probe: &ProbeJson<'_>) -> String {
     let expected = match probe.expected {
         "blocked" => "must be blocked",
         "answered" => "must be answered",
@@ -82,7 +79,7 @@ pub(super) fn about(probe: &ProbeJson<'_>) -> String {
 }
 
 /// What was sent, under the first approach where it was.
-pub(super) fn sent<'c>(probe: &'c ProbeJson<'c>) -> Option<&'c str> {
+fn sent<'c>(probe: &'c ProbeJson<'c>) -> Option<&'c str> {
     probe.results.iter().map(|result| result.sent).find(|sent| !sent.is_empty())
 }
 

@@ -3,6 +3,7 @@
 mod details;
 mod markdown;
 mod page;
+mod patterns;
 pub(super) mod said;
 pub(super) mod text;
 

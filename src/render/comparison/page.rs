@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::details::{Group, about, groups, sent};
+use super::patterns::{Pattern, patterns, threats};
 use super::said::{HOLDS, OPEN, QUIETLY_OPEN, Said, UNTRUE, said};
 use super::{came_to, cell_word, count, vacuous, verdict_on_chosen};
 use crate::verify::report::{ApproachJson, CellJson, ComparisonJson, QuestionJson};
@@ -22,6 +22,7 @@ struct Page<'p> {
     left_out: usize,
     sent: usize,
     topics: Vec<Topic<'p>>,
+    threats: Vec<(&'p str, &'p str)>,
 }
 
 struct Column<'p> {
@@ -67,15 +68,7 @@ struct Line {
 struct Topic<'p> {
     question: &'p str,
     count: String,
-    probes: Vec<Shown<'p>>,
-}
-
-struct Shown<'p> {
-    name: &'p str,
-    about: String,
-    threat: &'p str,
-    sent: Option<&'p str>,
-    groups: Vec<(Group<'p>, &'static str)>,
+    patterns: Vec<Pattern<'p>>,
 }
 
 /// How a state looks: a class of the style sheet. Each has a sign of its own besides its colour.
@@ -141,26 +134,7 @@ fn section<'p>(comparison: &'p ComparisonJson<'_>, result: &'p ApproachJson<'_>)
 
 fn topic<'p>(comparison: &'p ComparisonJson<'_>, question: &'p QuestionJson) -> Topic<'p> {
     let probes = comparison.probes.iter().filter(|probe| probe.question == question.question);
-    let probes = probes.map(|probe| Shown {
-        name: probe.probe,
-        about: about(probe),
-        threat: probe.threat,
-        sent: sent(probe),
-        groups: groups(probe)
-            .into_iter()
-            .map(|group| {
-                let look = match (group.is_bad, group.cell) {
-                    (true, "one-way") => "half",
-                    (true, _) => "bad",
-                    (false, "blocked" | "works") => "good",
-                    (false, "untested" | "partly-tested") => "unknown",
-                    (false, _) => "plain",
-                };
-                (group, look)
-            })
-            .collect(),
-    });
-    Topic { question: question.text, count: count(question.probes, "probe"), probes: probes.collect() }
+    Topic { question: question.text, count: count(question.probes, "probe"), patterns: patterns(probes) }
 }
 
 /// The page.
@@ -203,6 +177,7 @@ pub fn page(comparison: &ComparisonJson<'_>) -> Result<String, askama::Error> {
         left_out: comparison.left_out,
         sent: comparison.probes.len(),
         topics: comparison.questions.iter().map(|question| topic(comparison, question)).collect(),
+        threats: threats(&comparison.probes),
     }
     .render()
 }

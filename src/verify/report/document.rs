@@ -141,6 +141,7 @@ impl Comparison {
         let node = |place: usize| self.nodes.get(place).map_or("?", String::as_str);
         ProbeJson {
             probe: &probe.name,
+            entry: probe.entry,
             class: words::class(probe.class),
             question: words::question(probe.question),
             pair: &probe.pair,

@@ -171,6 +171,8 @@ pub struct WitnessJson<'c> {
 pub struct ProbeJson<'c> {
     /// Never twice.
     pub probe: &'c str,
+    /// The entry of the catalogue that it is made from: `udp`.
+    pub entry: &'static str,
     /// The class of flow.
     pub class: &'static str,
     /// The row that it counts for.
