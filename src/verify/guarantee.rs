@@ -21,7 +21,8 @@ pub struct Hole {
     pub says: &'static str,
     /// Why, in one line: the kernel's reason.
     pub why: &'static str,
-    /// Patterns of names of probes: under the approach, at least one of each pattern arrives.
+    /// Patterns of names of probes: under the approach, at least one of each pattern arrives, where the topology
+    /// has such probes at all.
     pub probes: &'static [&'static str],
 }
 
@@ -234,7 +235,7 @@ const BACK: Hole = Hole {
 const ELSEWHERE: Hole = Hole {
     says: "The host routes between its NICs, and unpublished ports are open to every neighbour.",
     why: "Forwarding is on for containers, and the kernel forwards for everybody then.",
-    probes: &["*/transit-*", "*/udp?", "*/icmp?", "*/tcp?"],
+    probes: &["*/transit-*", "*/between-*", "*/udp?", "*/icmp?", "*/tcp?"],
 };
 const LATER: Hole = Hole {
     says: "A NIC, a subnet or a default route that comes later is open.",
@@ -259,6 +260,11 @@ const ROUTE_HOLES: &[Hole] = &[
     BACK,
     ELSEWHERE,
     LATER,
+    Hole {
+        says: "Directed broadcasts pass, where the host forwards them.",
+        why: "Broadcast addresses are in the table of local addresses, which is asked before the rules.",
+        probes: &["*/broadcast4+broadcast-forwarding"],
+    },
 ];
 
 const IPTABLES_HOLES: &[Hole] = &[
@@ -314,7 +320,6 @@ const SYSCTL_HOLES: &[Hole] = &[
             "*/answer-*4",
             "*/related-error4",
             "*/published-*",
-            "*/back-forged-closed4",
             "*/*4+*",
         ],
     },
@@ -325,9 +330,14 @@ const SYSCTL_HOLES: &[Hole] = &[
     },
     HOST,
     Hole {
-        says: "What goes from another NIC to a closed one still arrives.",
-        why: "That packet came in on a NIC that forwards; only the way back is closed.",
-        probes: &["*/transit-*"],
+        says: "What goes from another NIC to a closed one still arrives, and between container networks everything.",
+        why: "That packet came in on a link that forwards; only the way back is closed.",
+        probes: &["*/transit-*", "*/between-*"],
+    },
+    Hole {
+        says: "A NIC that only some networks reach is open to all, in both directions.",
+        why: "It has to deliver the answers of those networks, so that its key stays on.",
+        probes: &["*/back-*"],
     },
     Hole {
         says: "The next 0 -> 1 write of ip_forward, by Docker or anybody, opens it again.",
