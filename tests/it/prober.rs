@@ -506,6 +506,61 @@ table inet wall {
     });
 }
 
+/// Conntrack may see a flow only once the approach is there: what the one who was called sends on it is still an
+/// answer.
+#[test]
+fn a_flow_that_conntrack_has_not_seen() {
+    const ANSWERS: &str = "
+table inet wall {
+  chain forward {
+    type filter hook forward priority 0
+    ct direction reply accept
+    iifname eth1 drop
+  }
+}
+";
+    in_namespace(|| {
+        let topology =
+            topology::parse("topology.toml", SERVICE_INSTANCE.as_bytes()).expect("a valid topology");
+        let options = Options { engine_masquerades: false, cpu: 0 };
+        // Without a container engine, so that no rule wants conntrack.
+        let lab = Lab::start(World::new(&Intent::new(&topology)), options).expect("build the lab");
+        let mut prober = Prober::start(&lab).expect("open the captures");
+        let (container, server) = (place(&lab, "docker0-c1"), place(&lab, "eth1-server"));
+        let mut probes = Vec::new();
+        for family in IpFamily::BOTH {
+            for protocol in [Transport::Udp, Transport::Tcp] {
+                let destination = address(&lab, "eth1-server", family);
+                let flow = Sending::Established {
+                    protocol,
+                    opener: container,
+                    listener: server,
+                    destination,
+                    port: PORT,
+                };
+                let back = probe(&format!("{protocol:?}"), family, (server, container), flow);
+                probes.push(Probe { is_answerable: false, ..back });
+            }
+        }
+        prober.prepare(&lab, &probes);
+        nft(&lab, ANSWERS);
+        let is_delivered = |_: &Probe, seen: &Observation| seen.outcome == Outcome::Delivered;
+        assert_eq!(wrong(&lab, &mut prober, &probes, is_delivered), NONE);
+        nft(&lab, DROP_BOTH_WAYS);
+        assert_eq!(wrong(&lab, &mut prober, &probes, is_blocked), NONE);
+    });
+}
+
+const DROP_BOTH_WAYS: &str = "
+table inet wall_of_both {
+  chain forward {
+    type filter hook forward priority 0
+    oifname eth1 drop
+    iifname eth1 drop
+  }
+}
+";
+
 /// Links that were made again are found again.
 #[test]
 fn links_made_again() {

@@ -53,6 +53,14 @@ impl End {
         }
     }
 
+    /// Reads what is there.
+    fn skip(&mut self) {
+        match self {
+            Self::Udp(socket) => drop(received(socket)),
+            Self::Tcp(stream) => tcp::skip(stream),
+        }
+    }
+
     fn has_answer(&mut self, id: Id) -> bool {
         match self {
             Self::Udp(socket) => {
@@ -130,6 +138,13 @@ impl Prober {
         let is_backwards = matches!(trial.probe.sending, Sending::Established { opener, listener, .. }
             if trial.probe.sender == listener && opener != listener);
         let is_tcp = matches!(flow.opener, End::Tcp(_));
+        if is_backwards {
+            // A flow that lives: its opener goes on sending. Where conntrack did not look before the approach
+            // came, it would take the next packet for the first of a flow the other way round.
+            flow.opener.send(&mark::payload(Mark::Probe, self.next_id()));
+            self.settle(trial)?;
+            flow.listener.skip();
+        }
         let (from, to) = match is_backwards {
             false => (&mut flow.opener, &mut flow.listener),
             true => (&mut flow.listener, &mut flow.opener),

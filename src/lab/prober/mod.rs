@@ -3,9 +3,9 @@
 //! That nothing arrived is known by order, never by waiting. The process has one thread on one CPU, and every
 //! link of the lab hands its frames to that CPU's backlog, which is a queue. So a frame that is sent behind the
 //! probe on the same path comes out behind it: when it is there and the probe is not, the probe was blocked.
-//! [`settle`] has the details. Where that frame does not come out, nothing is known, and the outcome says so.
+//! `settle` has the details. Where that frame does not come out, nothing is known, and the outcome says so.
 //!
-//! What nodes answer, they answer in this same thread: see [`serve`].
+//! What nodes answer, they answer in this same thread: see `serve`.
 
 mod decide;
 mod describe;
@@ -63,7 +63,7 @@ pub struct Prober {
     buffer: Vec<u8>,
     /// The one that this process is on.
     cpu: usize,
-    /// What [`settle::overruns`] said the last time.
+    /// What `settle::overruns` said the last time.
     overruns: Option<u64>,
     /// How many ids were given.
     ids: u32,

@@ -106,3 +106,9 @@ pub(super) fn answer(stream: &mut TcpStream) {
         }
     }
 }
+
+/// Reads what is there.
+pub(super) fn skip(stream: &mut TcpStream) {
+    let mut buffer = [0_u8; 2048];
+    while let Ok(1..) = stream.read(&mut buffer) {}
+}
