@@ -11,6 +11,9 @@ const INDENT: usize = 14;
 pub fn page(explanation: &Explanation, width: usize) -> String {
     let mut text = String::new();
     push_wrapped(&mut text, &headline(explanation), width, 0);
+    if let Some(intended) = &explanation.intended {
+        push_wrapped(&mut text, &format!("By the topology, {intended}."), width, 0);
+    }
     for note in &explanation.notes {
         push_wrapped(&mut text, note, width, 0);
     }
@@ -64,6 +67,9 @@ pub fn headline(explanation: &Explanation) -> String {
                 None => "no rule dropped it".to_owned(),
             };
             format!("answered: {}, and the answer came back; {by}", arrived())
+        }
+        Outcome::Delivered if !explanation.is_answerable => {
+            format!("delivered: {}; an answer would go to whoever has that address", arrived())
         }
         Outcome::Delivered => {
             format!("one-way: {}, and no answer came back: {}", arrived(), why_unanswered(told))

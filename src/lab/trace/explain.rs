@@ -105,6 +105,8 @@ fn carry_out(request: &Request) -> Result<Explanation, String> {
         from: prepared.from,
         to: prepared.to,
         approach: request.approach,
+        intended: prepared.intended,
+        is_answerable: prepared.probe.is_answerable,
         observation,
         told,
         notes: prepared.notes,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::ends::{Asker, End};
-use crate::intent::{Intent, IpFamily};
+use crate::intent::{Intent, IpFamily, Party};
 use crate::verify::outcome::Expected;
 use crate::verify::packet::{Body, IpExtra, Packet, Pieces, To};
 use crate::verify::probe::{Class, PORT, Probe, Sending, Transport};
@@ -70,6 +70,9 @@ pub struct Prepared {
     pub from: String,
     /// The name of the receiver.
     pub to: String,
+    /// What the topology says about the two: `docker0 -> eth1 (storage): blocked`. None where it says nothing,
+    /// as about a network's own gateway.
+    pub intended: Option<String>,
     /// What was done to the lab to be able to ask, a sentence each.
     pub notes: Vec<String>,
 }
@@ -133,10 +136,56 @@ pub fn prepare(intent: &Intent<'_>, world: &mut World, asked: &Asked) -> Result<
         expected: Expected::Unjudged,
         change: None,
     };
-    Ok(Prepared { probe, from, to, notes: asker.notes })
+    let intended = asker.intended(&sender, &receiver, destination, family);
+    Ok(Prepared { probe, from, to, intended, notes: asker.notes })
 }
 
 impl Asker<'_, '_> {
+    /// What the topology says about the two.
+    fn intended(
+        &self,
+        sender: &End,
+        receiver: &End,
+        destination: IpAddr,
+        family: IpFamily,
+    ) -> Option<String> {
+        let from = self.party(sender.place)?;
+        let to = match receiver.place {
+            Place::HOST => Party::HostOn(self.nic_of(destination)?),
+            place => self.party(place)?,
+        };
+        let way = self.intent.way(from, to, family)?;
+        Some(format!("{} -> {}: {}", self.name(from), self.name(to), way.as_str()))
+    }
+
+    /// Whose side of the host a node is on; the upstream is behind the NIC that the default route leads to.
+    fn party(&self, place: Place) -> Option<Party> {
+        match self.world.node(place).role {
+            NodeRole::Upstream => self.world.default_nic.map(Party::Nic),
+            _ => self.world.party(place),
+        }
+    }
+
+    /// The NIC that carries an address of the host.
+    fn nic_of(&self, address: IpAddr) -> Option<usize> {
+        let has = |nic: &usize| {
+            let link = self.world.host_link_of_nic(self.intent, *nic);
+            link.is_some_and(|link| link.addresses.iter().any(|net| net.addr() == address))
+        };
+        (0..self.intent.topology.nics.len()).find(has)
+    }
+
+    /// As the matrix calls it.
+    fn name(&self, party: Party) -> String {
+        let topology = self.intent.topology;
+        match party {
+            Party::Network(network) => topology.networks[network].name.to_string(),
+            Party::Flat(flat) => topology.flats[flat].name.to_string(),
+            Party::Nic(nic) => format!("{} ({})", topology.nics[nic].name, topology.nics[nic].role),
+            Party::HostOn(nic) => format!("host on {}", topology.nics[nic].name),
+        }
+    }
+
     /// The family to ask in.
     fn family(&self, sender: &End, receiver: &End, asked: &Asked) -> Result<IpFamily, Refused> {
         let named = [asked.source, sender.address, receiver.address].into_iter().flatten().map(family_of);

@@ -132,10 +132,12 @@ impl Asker<'_, '_> {
             return Ok(found(place));
         }
         let (place, how) = self.nearest(address).ok_or_else(|| {
-            let message = format!("{address} is in no network of the lab, and the host has no default route");
+            let family = family_of(address);
+            let message =
+                format!("{address} is in no network of the lab, and the host has no {family} default route");
             refused(
                 message,
-                Some("name an address of a subnet in the file, or a node: isoplan lab --list-peers"),
+                Some("name an address of a subnet in the file, or a node: isoplan lab TOPOLOGY --list-peers"),
             )
         })?;
         let name = self.world.node(place).name.clone();
@@ -218,7 +220,7 @@ impl Asker<'_, '_> {
                 let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
                 let more = if names.len() > SHOWN { ", ..." } else { "" };
                 format!(
-                    "there is {}{more}; isoplan lab --list-peers TOPOLOGY lists all nodes",
+                    "there is {}{more}; isoplan lab TOPOLOGY --list-peers lists all nodes",
                     shown.join(", ")
                 )
             }

@@ -35,6 +35,10 @@ pub struct Explanation {
     pub to: String,
     /// What was applied before.
     pub approach: Approach,
+    /// What the topology says about the two: `docker0 -> eth1 (storage): blocked`. None where it says nothing.
+    pub intended: Option<String>,
+    /// Whether an answer would come back to the sender: not where the source is not one of its addresses.
+    pub is_answerable: bool,
     /// What was seen of it.
     pub observation: Observation,
     /// What the host did with it.

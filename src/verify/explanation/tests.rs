@@ -317,6 +317,20 @@ fn names_are_understood() {
 }
 
 #[test]
+fn what_the_topology_says_of_it() {
+    let check = |from: &str, to: &str, expected: Option<&str>| {
+        let (prepared, _) = ask(&asked(from, to)).unwrap();
+        assert_eq!(prepared.intended.as_deref(), expected, "{from} {to}");
+    };
+    check("docker0", "storage", Some("docker0 -> eth1 (storage): blocked"));
+    check("docker0", "host@eth1", Some("docker0 -> host on eth1: blocked"));
+    check("docker0", "9.9.9.9", Some("docker0 -> eth0 (service): open"));
+    check("service", "docker0", Some("eth0 (service) -> docker0: published"));
+    check("docker0", "host", None);
+    check("host", "storage", None);
+}
+
+#[test]
 fn protocols_and_families() {
     let of = |probe: Probe| match probe.sending {
         Sending::Socket { protocol, destination, port } => (protocol, destination.is_ipv6(), port),
