@@ -1,6 +1,6 @@
 //! `isoplan probe`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::Serialize;
@@ -49,7 +49,8 @@ Examples, on the host of a lab:
 
 Probes show what is in place at that moment. But a change of the host (`+` and its name) and a
 connection that is open before the rules come need a lab of their own: it is made for them, with
-the approach of the lab that this is run in. A pattern means such probes only where it has a `+`.
+the approach of the lab that this is run in. A pattern means probes with a change only where it fits
+no others.
 
 Exits with 3 when a probe arrives that should be blocked, or does not that should arrive; and with
 1 when that is not so and one could not be tested.";
@@ -128,20 +129,23 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// The probes that the names mean, in the order of the catalogue; without names, all. Each name has to mean one.
+/// A pattern that fits probes of every kind means those without a change of the host: each change takes a lab.
 fn chosen(args: &Args, all: Vec<Probe>) -> Result<Vec<Probe>, Failure> {
-    let is_meant = |name: &str, probe: &Probe| {
-        let is_wide = name.contains('*') && !name.contains('+');
-        fits(name, &probe.name) && !(is_wide && probe.change.is_some())
-    };
+    let mut meant: BTreeSet<&str> = BTreeSet::new();
     for name in &args.names {
-        if !all.iter().any(|probe| is_meant(name, probe)) {
+        let fitting = || all.iter().filter(|probe| fits(name, &probe.name));
+        if fitting().next().is_none() {
             return Err(Failure::new(format!("no probe has a name that fits `{name}`"))
                 .exit(Exit::Usage)
                 .hint("see which there are: isoplan probe --list"));
         }
+        let has_plain = fitting().any(|probe| probe.change.is_none());
+        let fitting = fitting().filter(|probe| probe.change.is_none() || !has_plain);
+        meant.extend(fitting.map(|probe| probe.name.as_str()));
     }
-    let is_named = |probe: &Probe| args.names.iter().any(|name| is_meant(name, probe));
-    Ok(all.into_iter().filter(|probe| args.names.is_empty() || is_named(probe)).collect())
+    let is_meant: Vec<bool> =
+        all.iter().map(|probe| args.names.is_empty() || meant.contains(probe.name.as_str())).collect();
+    Ok(all.into_iter().zip(is_meant).filter_map(|(probe, is_meant)| is_meant.then_some(probe)).collect())
 }
 
 /// Sends those that need a lab of their own: something has to be so before the approach is applied, or the host is
