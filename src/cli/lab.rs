@@ -5,7 +5,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::RawFd;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -200,30 +199,30 @@ fn host(
         }
         _ => false,
     };
-    let (mut command, name) = match command {
+    let mut command = match command {
         [] => {
             if io::stdin().is_terminal() {
                 greet(&intent, &host.lab.world, session.approach, output);
             }
-            shell().map_err(failed)?
+            shell(&host).map_err(failed)?
         }
-        [program, rest @ ..] => {
-            let mut command = Command::new(program);
-            command.args(rest);
-            (command, program.to_string_lossy().into_owned())
-        }
+        words => host.command(words),
     };
     // This very program is found inside, installed or not.
     if let Some(path) = with_own_directory() {
         command.env("PATH", path);
     }
-    let takes_terminal = is_foreground && is_shell;
-    host.run(&mut command, takes_terminal).or_else(|error| {
-        let failure = Failure::new(format!("cannot run `{name}`")).because(error.to_string());
-        output.failure(&failure);
-        // As a shell would end.
-        Ok(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
-    })
+    host.run(&mut command, is_foreground && is_shell).map_err(failed)
+}
+
+/// The process that the command is to be.
+pub(super) fn become_command(open_files: u64, words: &[OsString]) -> u8 {
+    let error = session::become_command(open_files, words);
+    let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    let failure = Failure::new(format!("cannot run `{name}`")).because(error.to_string());
+    Output::new(anstream::ColorChoice::Auto).failure(&failure);
+    // As a shell would end.
+    if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
 }
 
 fn with_own_directory() -> Option<OsString> {
@@ -290,24 +289,21 @@ fn example(intent: &Intent<'_>, world: &World) -> Option<(String, std::net::IpAd
 }
 
 /// The user's shell, with a prompt that says where it is.
-fn shell() -> io::Result<(Command, String)> {
+fn shell(host: &Host) -> io::Result<Command> {
     let wanted = env::var_os("SHELL").map(PathBuf::from).filter(|shell| {
         let name = shell.file_name().unwrap_or_default();
         shell.is_file() && !["nologin", "false", "true"].iter().any(|other| name == OsStr::new(other))
     });
     let path = wanted.unwrap_or_else(|| "/bin/sh".into());
-    let name = path.display().to_string();
-    let mut command = Command::new(&path);
-    command.env("PS1", "(lab) \\$ ");
+    let mut words = vec![path.clone().into_os_string()];
     if path.file_name() == Some(OsStr::new("bash")) {
         // The user's own file would set the prompt again.
         let file = Path::new(isolate::DIRECTORY).join("bashrc");
         fs::write(&file, "[ ! -r ~/.bashrc ] || . ~/.bashrc\nPS1=\"(lab) ${PS1-}\"\n")?;
-        command.arg("--rcfile").arg(file);
-    } else {
-        // sh knows no escapes in its prompt.
-        command.env("PS1", "(lab) # ");
+        words.extend(["--rcfile".into(), file.into_os_string()]);
     }
-    command.arg0(&path);
-    Ok((command, name))
+    let mut command = host.command(&words);
+    // Where a file of the user's sets none.
+    command.env("PS1", "(lab) # ");
+    Ok(command)
 }

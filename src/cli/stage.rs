@@ -36,6 +36,10 @@ fn run(args: &[OsString]) -> u8 {
             },
             Err(_) => unknown(),
         },
+        ["run", open_files, "--", words @ ..] if !words.is_empty() => match open_files.parse() {
+            Ok(open_files) => super::lab::become_command(open_files, &args[args.len() - words.len()..]),
+            Err(_) => unknown(),
+        },
         ["map"] => isolate::map().map_or_else(|error| failed(&error), |()| Exit::Done as u8),
         ["flood", targets @ ..] => {
             let targets: Vec<String> = targets.iter().map(|target| (*target).to_owned()).collect();

@@ -49,7 +49,7 @@ pub const DIRECTORY: &str = "/run/isoplan-lab";
 const STATE_DIRECTORY: &str = "/run/isoplan";
 
 /// This program, also when its file was replaced meanwhile.
-const THIS: &str = "/proc/self/exe";
+pub(super) const THIS: &str = "/proc/self/exe";
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 

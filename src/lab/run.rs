@@ -15,10 +15,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::isolate::{self, Inside, STAGE};
 use super::worker::{Job, Said};
 use crate::error::Failure;
+use crate::topology::{Topology, parse};
 use crate::verify::outcome::Observation;
 
-/// A worker that says nothing for so long hangs. Far above what any step needs: a limit, not a measure.
-const SILENCE: Duration = Duration::from_secs(60);
+/// A worker that says nothing for so long hangs: this, and as much again for every so many networks and NICs,
+/// because a lab says nothing while it is being built. Far above what any step needs: a limit, not a measure.
+const SILENCE: (Duration, usize) = (Duration::from_secs(60), 50);
 
 /// What a worker may say on stderr before the rest is dropped.
 const STDERR_AT_MOST: usize = 16 * 1024;
@@ -32,6 +34,19 @@ const STDERR_AT_MOST: usize = 16 * 1024;
 /// When no lab can be made here at all: with the hint and the exit code for it.
 pub fn run(
     jobs: &[Job],
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<BTreeMap<String, Observation>>, Failure> {
+    run_with_limit(jobs, None, progress)
+}
+
+/// The same with another limit on how long a worker may say nothing.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_with_limit(
+    jobs: &[Job],
+    limit: Option<Duration>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<BTreeMap<String, Observation>>, Failure> {
     isolate::check()?;
@@ -49,7 +64,7 @@ pub fn run(
                     job.cpu = cpu;
                     // Nobody listens any more only where the whole is ending.
                     let each = |name, observation| drop(send.send((index, name, observation)));
-                    one(&job, SILENCE, each);
+                    one(&job, limit.unwrap_or_else(|| silence(&job)), each);
                 }
             });
         }
@@ -61,6 +76,13 @@ pub fn run(
         }
     });
     Ok(results)
+}
+
+fn silence(job: &Job) -> Duration {
+    let (base, links) = SILENCE;
+    let count = |topology: Topology| topology.networks.len() + topology.nics.len();
+    let count = parse(&job.file, job.text.as_bytes()).map_or(0, count);
+    base.saturating_mul(u32::try_from(1 + count / links).unwrap_or(u32::MAX))
 }
 
 fn take<'j>(jobs: &'j [Job], next: &AtomicUsize) -> Option<(usize, &'j Job)> {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -19,7 +20,7 @@ use nix::unistd::{Pid, getpgrp, pipe2, setpgid, tcgetpgrp, tcsetpgrp};
 use serde::{Deserialize, Serialize};
 
 use super::build::{Lab, Options};
-use super::isolate::{self, DIRECTORY, Inside, STAGE};
+use super::isolate::{self, DIRECTORY, Inside, STAGE, THIS};
 use super::protect;
 use super::serve::Servers;
 use crate::approach::Approach;
@@ -119,7 +120,8 @@ pub struct Host {
     /// The lab.
     pub lab: Lab,
     servers: Servers,
-    open_files: (u64, u64),
+    /// As they are outside.
+    open_files: u64,
     starts: File,
 }
 
@@ -143,7 +145,7 @@ impl Host {
     pub fn build(session: &Session, intent: &Intent<'_>, starts: File) -> io::Result<Self> {
         let failed = |what: &str, error: &io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
         // The lab is built on one CPU and opens many files. A command has what it would have outside.
-        let open_files = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let all = sched_getaffinity(Pid::from_raw(0))?;
         let masquerades = protect::engine_masquerades(intent, session.approach);
         let options = Options { engine_masquerades: masquerades, cpu: 0 };
@@ -162,6 +164,13 @@ impl Host {
         Ok(Self { lab, servers, open_files, starts })
     }
 
+    /// A command for [`Self::run`], by way of [`become_command`].
+    pub fn command(&self, words: &[OsString]) -> Command {
+        let mut command = Command::new(THIS);
+        command.args([STAGE, "run", &self.open_files.to_string(), "--"]).args(words);
+        command
+    }
+
     /// Runs a command on the host and serves until it ends. Its exit code, 128 and the signal where it was
     /// killed. Whatever else still runs inside ends with this process.
     ///
@@ -173,8 +182,6 @@ impl Host {
     ///
     /// When the command cannot be started.
     pub fn run(mut self, command: &mut Command, takes_terminal: bool) -> io::Result<u8> {
-        let (soft, hard) = self.open_files;
-        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
         // Ctrl-C is for the command once the process outside has closed its end.
         self.starts.write_all(b".")?;
         while let Err(Errno::EINTR) =
@@ -185,7 +192,6 @@ impl Host {
             take_terminal()?;
         }
         let child = command.spawn()?;
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         let child = Pid::from_raw(child.id().cast_signed());
         // Blocked only now, so that the command has not taken it over.
         let children = SigSet::from_iter([Signal::SIGCHLD]);
@@ -227,4 +233,16 @@ fn take_terminal() -> io::Result<()> {
     let _ = tcsetpgrp(io::stdin(), getpgrp());
     before.thread_set_mask()?;
     Ok(())
+}
+
+/// Makes this process a command that may open so many files: fewer than the first process has open in a large lab,
+/// which therefore cannot take the limit on itself before it starts one.
+pub fn become_command(open_files: u64, words: &[OsString]) -> io::Error {
+    let [program, args @ ..] = words else { return io::Error::from(io::ErrorKind::InvalidInput) };
+    let limited = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, open_files.min(hard), hard));
+    match limited {
+        Ok(()) => Command::new(program).args(args).exec(),
+        Err(error) => error.into(),
+    }
 }

@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 use isoplan::approach::Approach;
 use isoplan::intent::Intent;
 use isoplan::lab::isolate::use_program;
-use isoplan::lab::run::run;
+use isoplan::lab::run::{run, run_with_limit};
 use isoplan::lab::worker::Job;
 use isoplan::topology;
-use isoplan::verify::outcome::Outcome;
+use isoplan::verify::catalogue::{self, Extent};
+use isoplan::verify::outcome::{Observation, Outcome};
 use isoplan::verify::world::{NodeRole, World};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -749,5 +750,59 @@ fn what_fails_could_not_be_tested() {
         let same = run(&jobs, &mut |_| ()).expect("run the jobs");
         assert_eq!(results, same);
         outside.is_all_that_is_left();
+    });
+}
+
+/// Sends a signal to the first worker that comes, once it is there.
+fn signal_a_worker(signal: Signal) {
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline {
+        for entry in fs::read_dir("/proc").expect("list processes") {
+            let name = entry.expect("list processes").file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+            if words.contains(&&b"settle"[..]) && words.contains(&&b"work"[..]) {
+                kill(Pid::from_raw(pid), signal).expect("send a signal");
+                return;
+            }
+        }
+    }
+    panic!("there is no worker");
+}
+
+#[test]
+fn a_worker_that_hangs_or_dies_tests_nothing() {
+    in_namespace(|| {
+        use_program(ISOPLAN);
+        let (outside, _program) = start();
+        // So many that it has not ended before the signal comes.
+        let topology = topology::parse("topology.toml", TOPOLOGY.as_bytes()).expect("a valid topology");
+        let intent = Intent::new(&topology);
+        let probes = catalogue::probes(&intent, &World::new(&intent), Extent::Quick);
+        let names: Vec<&str> = probes.iter().map(|probe| probe.name.as_str()).collect();
+        let jobs = [job(TOPOLOGY, &names)];
+        let whole = run(&jobs, &mut |_| ()).expect("run the jobs");
+        let is_known = |observation: &Observation| !matches!(observation.outcome, Outcome::CouldNotTest(_));
+        assert!(whole[0].values().filter(|observation| is_known(observation)).count() > 100, "{whole:?}");
+        for (signal, limit, reason) in [
+            (Signal::SIGSTOP, Some(Duration::from_millis(1500)), "the lab said nothing for 1 s"),
+            (Signal::SIGKILL, None, "the lab ended with code 137"),
+        ] {
+            let results = std::thread::scope(|scope| {
+                scope.spawn(|| signal_a_worker(signal));
+                run_with_limit(&jobs, limit, &mut |_| ()).expect("run the jobs")
+            });
+            assert_eq!(results[0].len(), probes.len());
+            // What it had said before counts.
+            let missing = Outcome::CouldNotTest(reason.to_owned());
+            let (failed, done): (Vec<_>, Vec<_>) =
+                results[0].iter().partition(|(_, observation)| observation.outcome == missing);
+            assert!(!failed.is_empty(), "{signal}: {results:?}");
+            for (name, observation) in done {
+                assert_eq!(observation.outcome, whole[0][name].outcome, "{name}");
+            }
+            outside.is_all_that_is_left();
+        }
     });
 }

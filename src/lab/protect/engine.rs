@@ -7,36 +7,36 @@ use ipnet::IpNet;
 use crate::intent::IpFamily;
 use crate::verify::world::{HostLinkRole, World};
 
-/// A file that `nft -f` loads, also over what it has loaded before. For each family what
+/// Files that `nft -f` loads one after the other, also over what it has loaded before. For each family what
 /// `iptables -t nat -S` shows of Docker: `-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE`, and a DNAT of what comes
 /// in on other links for a local address. The FORWARD chain accepts, and has no policy of drop: Docker sets one
 /// only where it has switched forwarding on itself.
-pub(super) fn tables(world: &World, masquerades: bool) -> String {
-    let mut text = String::new();
+///
+/// More than one only where there are many networks: in a user namespace nft cannot raise its send buffer
+/// (SO_SNDBUFFORCE, socket(7)), and a transaction has to fit into the usual 208 KiB.
+pub(super) fn files(world: &World, masquerades: bool) -> Vec<String> {
+    let mut lines = Vec::new();
     for (table, family) in [("ip", IpFamily::V4), ("ip6", IpFamily::V6)] {
-        let _ = writeln!(text, "table {table} engine\ndelete table {table} engine\ntable {table} engine {{");
+        let engine = format!("{table} engine");
+        lines.extend(["add", "delete", "add"].map(|verb| format!("{verb} table {engine}")));
+        let mut chain = |name: &str, kind: &str, priority: &str, rules: String| {
+            let hook = format!("type {kind} hook {name} priority {priority}; policy accept;");
+            lines.push(format!("add chain {engine} {name} {{ {hook} }}"));
+            lines.extend(rules.lines().map(|rule| format!("add rule {engine} {name} {rule}")));
+        };
         for (hook, priority) in [("prerouting", "dstnat"), ("output", "-100")] {
-            let published = published(world, family, hook);
-            let _ = writeln!(
-                text,
-                "chain {hook} {{\ntype nat hook {hook} priority {priority}; policy accept;\n{published}}}"
-            );
+            chain(hook, "nat", priority, published(world, family, hook));
         }
         if masquerades {
-            let _ = writeln!(
-                text,
-                "chain postrouting {{\ntype nat hook postrouting priority srcnat; policy accept;\n{}}}",
-                masquerade(world, table, family)
-            );
+            chain("postrouting", "nat", "srcnat", masquerade(world, table, family));
         }
-        let _ = writeln!(
-            text,
-            "chain forward {{\ntype filter hook forward priority filter; policy accept;\n{}}}\n}}",
-            accepts(world)
-        );
+        chain("forward", "filter", "filter", accepts(world));
     }
-    text
+    lines.chunks(LINES).map(|lines| lines.join("\n") + "\n").collect()
 }
+
+/// Lines for one transaction. No rule here takes 1 KiB of it.
+const LINES: usize = 200;
 
 fn networks(world: &World) -> impl Iterator<Item = (&str, &[IpNet])> {
     let links = world.host_links.iter().filter(|link| matches!(link.role, HostLinkRole::Network(_)));

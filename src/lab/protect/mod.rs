@@ -30,8 +30,8 @@ pub fn engine_masquerades(intent: &Intent<'_>, approach: Approach) -> bool {
 ///
 /// When nft refuses it.
 pub fn load_engine(lab: &Lab, _intent: &Intent<'_>, masquerades: bool) -> io::Result<()> {
-    let text = engine::tables(&lab.world, masquerades);
-    lab.host().feed("nft", &["-f", "-"], &text).map(drop)
+    let files = engine::files(&lab.world, masquerades);
+    files.iter().try_for_each(|text| lab.host().feed("nft", &["-f", "-"], text).map(drop))
 }
 
 /// Why an approach cannot be carried out on this machine, if so: a program that is not there.
