@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::said::{OPEN, UNTRUE, said};
-use super::{came_to, cell_word, vacuous, verdict_on_chosen};
+use super::{came_to, cell_word, legend, vacuous, verdict_on_chosen};
 use crate::verify::report::{CellJson, ComparisonJson};
 
 /// What stands for something else in Markdown, escaped (CommonMark, "Backslash escapes").
@@ -43,10 +43,7 @@ pub fn markdown(comparison: &ComparisonJson<'_>) -> String {
         }
         text.push('\n');
     }
-    text.push_str(
-        "Bold capitals: not what the topology asks for; with v4 or v6, in that family alone. One-way: it arrives, and \
-         no answer comes back. Same: what was open before the change is open, and nothing else.\n",
-    );
+    let _ = writeln!(text, "{}", escaped(&legend(comparison)));
     for result in &comparison.results {
         let _ = writeln!(text, "\n## {}\n", result.approach);
         match result.conclusion {
@@ -65,7 +62,7 @@ pub fn markdown(comparison: &ComparisonJson<'_>) -> String {
                 label => label.to_owned(),
             };
             let _ = writeln!(text, "- {label}: {}", escaped(&said.says));
-            for reason in &said.because {
+            for reason in said.why.iter().chain(&said.example) {
                 let _ = writeln!(text, "  {}", escaped(reason));
             }
         }

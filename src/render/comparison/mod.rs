@@ -37,6 +37,26 @@ fn cell_word(cell: &CellJson) -> String {
     }
 }
 
+/// What the words of this table mean, as far as they need telling.
+fn legend(comparison: &ComparisonJson<'_>) -> String {
+    let cells: Vec<&CellJson> = comparison.questions.iter().flat_map(|question| &question.cells).collect();
+    let has = |word: &str| cells.iter().any(|cell| cell.cell == word);
+    let family = match cells.iter().any(|cell| cell.family.is_some()) {
+        true => "; with v4 or v6, in that family alone",
+        false => "",
+    };
+    let bad = cells.iter().any(|cell| cell.as_intended == Some(false));
+    let bad = bad.then(|| format!("In capitals: not what {} asks for{family}.", comparison.topology));
+    let others = [
+        ("one-way", "One-way: it arrives, and no answer comes back."),
+        ("as-before", "Same: what was open before the change is open, and nothing else."),
+        ("untested", "Untested: no probe tells."),
+        ("partly-tested", "In part: as asked for, and not all of it could be tested."),
+    ];
+    let others = others.into_iter().filter(|(word, _)| has(word)).map(|(_, sentence)| sentence.to_owned());
+    bad.into_iter().chain(others).collect::<Vec<_>>().join(" ")
+}
+
 /// Whether a probe is not as it was asked for. Nothing is asked of `none`.
 fn is_bad(result: &ResultJson<'_>) -> bool {
     ["leak", "broken"].contains(&result.verdict) && result.approach != "none"

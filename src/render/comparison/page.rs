@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::patterns::{Pattern, patterns, threats};
 use super::said::{HOLDS, OPEN, QUIETLY_OPEN, Said, UNTRUE, said};
-use super::{came_to, cell_word, count, vacuous, verdict_on_chosen};
+use super::{came_to, cell_word, count, legend, vacuous, verdict_on_chosen};
 use crate::verify::report::{ApproachJson, CellJson, ComparisonJson, QuestionJson};
 
 #[derive(Template)]
@@ -34,7 +34,7 @@ struct Column<'p> {
 struct Part<'p> {
     title: &'static str,
     id: &'static str,
-    note: &'static str,
+    note: String,
     rows: Vec<Row<'p>>,
 }
 
@@ -148,15 +148,13 @@ pub fn page(comparison: &ComparisonJson<'_>) -> Result<String, askama::Error> {
     let mut parts = vec![Part {
         title: "What gets through",
         id: "table",
-        note: "Every approach was sent the same packets. Capitals: not what the topology asks for; with v4 or \
-               v6, in that family alone. One-way: it arrives, and no answer comes back. Same: what was open \
-               before the change is open, and nothing else.",
+        note: format!("Every approach was sent the same packets. {}", legend(comparison)),
         rows: rows(judged),
     }];
     parts.push(Part {
         title: "What no rule of this host stops",
         id: "residuals",
-        note: "Shown, and not judged.",
+        note: "Shown, and not judged.".to_owned(),
         rows: rows(residual),
     });
     parts.retain(|part| !part.rows.is_empty());

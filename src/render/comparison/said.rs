@@ -5,37 +5,44 @@ use crate::verify::report::{ApproachJson, GuaranteeJson, HoleJson};
 
 /// One thing that is said.
 pub(in crate::render) struct Said {
-    /// `holds`, `OPEN`, `unsure` or `UNTRUE`.
+    /// One of the constants below.
     pub(in crate::render) label: &'static str,
-    /// What it is about.
+    /// What it is about, and how many probes show it.
     pub(in crate::render) says: String,
-    /// The reason, what was seen, or why nothing is known; a line each.
-    pub(in crate::render) because: Vec<String>,
+    /// The reason, or why nothing is known.
+    pub(in crate::render) why: Option<String>,
+    /// One of the probes, with what was seen of it.
+    pub(in crate::render) example: Option<String>,
 }
 
 /// A guarantee that packets bear out.
 pub(in crate::render) const HOLDS: &str = "holds";
-/// A hole that packets went through.
+/// A hole that packets went through, and must not.
 pub(in crate::render) const OPEN: &str = "OPEN";
-/// The same where nothing was promised.
+/// The same where nothing was promised: under `none`, and what no rule of a host stops.
 pub(in crate::render) const QUIETLY_OPEN: &str = "open";
 /// What this run does not show.
 pub(in crate::render) const UNSURE: &str = "unsure";
 /// A guarantee that packets contradict.
 pub(in crate::render) const UNTRUE: &str = "UNTRUE";
 
-/// All that is said of an approach: what is open first.
+/// All that is said of an approach: what is wrong first, then what holds, then what nobody judges or knows.
 pub(in crate::render) fn said(result: &ApproachJson<'_>) -> Vec<Said> {
+    let shown: Vec<Said> =
+        result.holes.iter().filter(|hole| hole.shown).map(|hole| shown(hole, result.approach)).collect();
+    let (open, quiet): (Vec<_>, Vec<_>) = shown.into_iter().partition(|said| said.label == OPEN);
     let mut said: Vec<Said> = result.guarantees.iter().filter_map(untrue).collect();
-    said.extend(result.holes.iter().filter(|hole| hole.shown).map(|hole| shown(hole, result.approach)));
+    said.extend(open);
     if !result.unexplained.is_empty() {
         said.push(Said {
             label: OPEN,
-            says: "More probes leak.".to_owned(),
-            because: vec![format!("{}.", first(&result.unexplained, 3))],
+            says: format!("More leaks ({}).", count(result.unexplained.len(), "probe")),
+            why: Some(format!("{}.", first(&result.unexplained, 3))),
+            example: None,
         });
     }
     said.extend(result.guarantees.iter().filter_map(confirmed));
+    said.extend(quiet);
     said.extend(result.guarantees.iter().filter_map(unsure));
     said.extend(result.holes.iter().filter(|hole| !hole.shown).map(not_shown));
     said
@@ -46,19 +53,17 @@ fn untrue(guarantee: &GuaranteeJson) -> Option<Said> {
     (guarantee.status == "contradicted").then(|| Said {
         label: UNTRUE,
         says: guarantee.says.to_owned(),
-        because: vec![format!("{} the opposite: {}.", shows(probes.len()), first(&probes, 3))],
+        why: Some(format!("The opposite is shown by {}.", first(&probes, 3))),
+        example: None,
     })
-}
-
-fn shows(probes: usize) -> String {
-    format!("{} show{}", count(probes, "probe"), if probes == 1 { "s" } else { "" })
 }
 
 fn confirmed(guarantee: &GuaranteeJson) -> Option<Said> {
     (guarantee.status == "confirmed").then(|| Said {
         label: HOLDS,
         says: format!("{} ({}).", clause(guarantee.says), count(guarantee.confirmed, "probe")),
-        because: Vec::new(),
+        why: None,
+        example: None,
     })
 }
 
@@ -66,33 +71,28 @@ fn unsure(guarantee: &GuaranteeJson) -> Option<Said> {
     (guarantee.status == "not-shown").then(|| Said {
         label: UNSURE,
         says: guarantee.says.to_owned(),
-        because: guarantee.why.iter().map(|why| format!("Not shown: {why}.")).collect(),
+        why: guarantee.why.as_ref().map(|why| format!("Not shown: {why}.")),
+        example: None,
     })
 }
 
 fn shown(hole: &HoleJson<'_>, approach: &str) -> Said {
-    let probes = hole.shown_by.len();
-    // One that was seen says more than one that did not get through.
-    let seen = hole.shown_by.iter().filter_map(|witness| witness.seen.map(|seen| (witness, seen)));
-    let as_host = seen.clone().filter(|(witness, _)| witness.as_host).count();
-    let best = seen.clone().find(|(witness, _)| witness.as_host).or_else(|| seen.clone().next());
-    let example = match best {
-        Some((witness, seen)) => {
-            format!("such as {}: seen {}", witness.probe, sighting(seen, witness.as_host))
-        }
-        None => format!("such as {}", hole.shown_by[0].probe),
-    };
+    let as_host = hole.shown_by.iter().filter(|witness| witness.as_host).count();
     let masked = match as_host {
-        0 | 1 => String::new(),
-        several => format!(" {several} of them came with an address of the host."),
+        0 => String::new(),
+        some => format!(", {some} with an address of the host"),
     };
+    // One that was seen says more than one that did not get through.
+    let mut seen = hole.shown_by.iter().filter_map(|witness| witness.seen.map(|seen| (witness, seen)));
+    let first = seen.clone().next();
+    let best = seen.find(|(witness, _)| witness.as_host).or(first);
     Said {
-        label: if approach == "none" { QUIETLY_OPEN } else { OPEN },
-        says: hole.says.to_owned(),
-        because: vec![
-            format!("{}.", clause(hole.why)),
-            format!("{}, {example}.{masked}", shows(probes) + " it"),
-        ],
+        label: if hole.judged && approach != "none" { OPEN } else { QUIETLY_OPEN },
+        says: format!("{} ({}{masked}).", clause(hole.says), count(hole.shown_by.len(), "probe")),
+        why: Some(format!("{}.", clause(hole.why))),
+        example: best.map(|(witness, seen)| {
+            format!("Such as {}: seen {}.", witness.probe, sighting(seen, witness.as_host))
+        }),
     }
 }
 
@@ -104,6 +104,7 @@ fn not_shown(hole: &HoleJson<'_>) -> Said {
     Said {
         label: UNSURE,
         says: format!("Known as open: {}.", clause(hole.says)),
-        because: vec![format!("{}.", clause(hole.why)), why.to_owned()],
+        why: Some(why.to_owned()),
+        example: None,
     }
 }

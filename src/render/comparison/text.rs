@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::said::{OPEN, Said, UNTRUE, said};
-use super::{came_to, cell_word, count, first, vacuous, verdict_on_chosen};
+use super::{came_to, cell_word, count, first, legend, vacuous, verdict_on_chosen};
 use crate::render::plan::Style;
 use crate::render::wrap::push_wrapped;
 use crate::verify::report::{ApproachJson, ComparisonJson, QuestionJson};
@@ -16,7 +16,11 @@ const QUESTION: std::ops::RangeInclusive<usize> = 20..=58;
 /// The table and what is under it.
 pub fn text(comparison: &ComparisonJson<'_>, style: Style) -> String {
     let mut text = table(comparison, style);
-    legend(&mut text, comparison, style.width);
+    let legend = legend(comparison);
+    if !legend.is_empty() {
+        text.push('\n');
+        push_wrapped(&mut text, &legend, style.width, 0);
+    }
     for result in &comparison.results {
         approach(&mut text, comparison, result, style);
     }
@@ -102,32 +106,6 @@ fn question_lines(question: &str, width: usize) -> String {
     hanging(question, width, 2).trim_end().to_owned()
 }
 
-/// What the words of this table mean, as far as they need telling.
-fn legend(text: &mut String, comparison: &ComparisonJson<'_>, width: usize) {
-    let mut cells = comparison.questions.iter().flat_map(|question| &question.cells);
-    let has = |word: &str| cells.clone().any(|cell| cell.cell == word);
-    let one_way = has("one-way").then_some("One-way: it arrives, and no answer comes back.");
-    let before =
-        has("as-before").then_some("Same: what was open before the change is open, and nothing else.");
-    let untested = has("untested").then_some("Untested: no probe tells.");
-    let part = has("partly-tested").then_some("In part: as asked for, and not all of it could be tested.");
-    let is_bad = cells.any(|cell| cell.as_intended == Some(false));
-    let mut one_family = comparison.questions.iter().flat_map(|question| &question.cells);
-    let v6 = match one_family.any(|cell| cell.family.is_some()) {
-        true => "; with v4 or v6, in that family alone",
-        false => "",
-    };
-    let bad = is_bad.then(|| format!("In capitals: not what {} asks for{}.", comparison.topology, v6));
-    let sentences: Vec<String> = bad
-        .into_iter()
-        .chain([one_way, before, untested, part].into_iter().flatten().map(str::to_owned))
-        .collect();
-    if !sentences.is_empty() {
-        text.push('\n');
-        push_wrapped(text, &sentences.join(" "), width, 0);
-    }
-}
-
 fn approach(text: &mut String, comparison: &ComparisonJson<'_>, result: &ApproachJson<'_>, style: Style) {
     text.push('\n');
     let chosen = match result.approach == comparison.chosen {
@@ -147,15 +125,13 @@ fn approach(text: &mut String, comparison: &ComparisonJson<'_>, result: &Approac
 /// Wide enough for the longest label.
 const LABEL: usize = 10;
 
-/// A label, what is said, and the reasons under it.
+/// A label, what is said, and why.
 pub(in crate::render) fn push_said(text: &mut String, said: &Said, style: Style) {
     let label = format!("  {:8}", said.label);
     let label = loud(&label, &[OPEN, UNTRUE], style);
     text.push_str(&label);
-    text.push_str(&hanging(&said.says, style.width, LABEL));
-    for reason in &said.because {
-        push_wrapped(text, reason, style.width, LABEL);
-    }
+    let sentences: Vec<&str> = std::iter::once(&said.says).chain(&said.why).map(String::as_str).collect();
+    text.push_str(&hanging(&sentences.join(" "), style.width, LABEL));
 }
 
 /// How many names of probes are listed before the rest is counted.

@@ -4,7 +4,7 @@ use super::json::{
     ApproachJson, CellJson, ComparisonJson, GuaranteeJson, HoleJson, LeakJson, PairJson, ProbeJson,
     QuestionJson, ResultJson, UntestedJson, VerificationJson, WitnessJson,
 };
-use super::{Cell, ClaimStatus, Comparison, Conclusion, words};
+use super::{Cell, ClaimStatus, Comparison, Conclusion, is_judged, words};
 use crate::approach::Approach;
 use crate::plan::JSON_VERSION;
 use crate::verify::outcome::{Outcome, Verdict};
@@ -123,6 +123,7 @@ impl Comparison {
             says: shown.hole.says,
             why: shown.hole.why,
             shown: !shown.probes.is_empty(),
+            judged: shown.probes.iter().any(|(probe, _)| is_judged(probe)),
             left_out: shown.is_left_out,
             shown_by: shown
                 .probes

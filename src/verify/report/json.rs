@@ -148,6 +148,8 @@ pub struct HoleJson<'c> {
     pub why: &'static str,
     /// Whether this run shows it.
     pub shown: bool,
+    /// Whether something that shows it is not as the topology asks; false for known residuals.
+    pub judged: bool,
     /// Whether a probe that belongs to it was left out.
     pub left_out: bool,
     /// The probes that show it.

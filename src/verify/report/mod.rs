@@ -270,8 +270,15 @@ impl Comparison {
         if approach == Approach::None || probe.change.is_none() || !is_bad(probe) {
             return false;
         }
-        let name = probe.name.split('+').next();
-        let before = self.probes.iter().find(|other| Some(other.name.as_str()) == name);
+        let base = probe.name.split('+').next();
+        let is_named_so = |other: &&Probe| Some(other.name.as_str()) == base;
+        // An entry may have another name after a change.
+        let is_same = |other: &&Probe| {
+            other.change.is_none()
+                && (other.sender, &other.vantage, &other.sending)
+                    == (probe.sender, &probe.vantage, &probe.sending)
+        };
+        let before = self.probes.iter().find(is_named_so).or_else(|| self.probes.iter().find(is_same));
         before.is_some_and(|before| {
             is_bad(before) && self.probe_cell(approach, before) >= self.probe_cell(approach, probe)
         })
