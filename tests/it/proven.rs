@@ -1,5 +1,6 @@
 //! What the intent expects is what packets do, on random topologies: `isoplan verify`, every pair, both families.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use isoplan::lab::isolate;
@@ -19,35 +20,46 @@ const SHRINKS: u32 = 24;
 
 #[test]
 fn expected_is_observed_on_random_topologies() {
-    if let Some(reason) = isolate::unavailable() {
-        assert!(std::env::var_os("CI").is_none(), "no namespaces here, and CI may not skip: {reason}");
-        eprintln!("skipped: {reason}");
-        return;
-    }
     let probes = std::cell::Cell::new(0);
     law_with(TOPOLOGIES, SHRINKS, draw::nftables(), |drawn| {
         let directory = tempfile::tempdir().expect("make a directory");
         let path = directory.path().join("topology.toml");
         std::fs::write(&path, drawn.text()).expect("write a topology");
-        let output = Command::new(ISOPLAN)
-            .args(["verify", "--quick", "--json"])
-            .arg(&path)
-            .stdin(Stdio::null())
-            .output()
-            .expect("run isoplan");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let result: Value = serde_json::from_slice(&output.stdout)
-            .map_err(|error| TestCaseError::fail(format!("no JSON: {error}\n{stderr}")))?;
+        let Some((code, result, stderr)) = verify(&path, &["--quick"]) else { return Ok(()) };
         let wrong = wrong(&result);
         prop_assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        prop_assert_eq!(output.status.code(), Some(0), "{}", stderr);
+        prop_assert_eq!(code, Some(0), "{}", stderr);
         probes.set(probes.get() + probes_of(&result).len());
         Ok(())
     });
     let probes = probes.get();
+    if isolate::unavailable().is_some() {
+        return;
+    }
     eprintln!("{probes} probes on {TOPOLOGIES} topologies did what was expected of them");
     // A catalogue that has become empty would agree with everything.
     assert!(probes > 20 * TOPOLOGIES as usize, "only {probes} probes");
+}
+
+/// Runs `isoplan verify`: its exit code, its document and what it said besides. None where there can be no
+/// namespaces; CI may not skip.
+fn verify(path: &Path, options: &[&str]) -> Option<(Option<i32>, Value, String)> {
+    if let Some(reason) = isolate::unavailable() {
+        assert!(std::env::var_os("CI").is_none(), "no namespaces here, and CI may not skip: {reason}");
+        eprintln!("skipped: {reason}");
+        return None;
+    }
+    let output = Command::new(ISOPLAN)
+        .args(["verify", "--json"])
+        .args(options)
+        .arg(path)
+        .stdin(Stdio::null())
+        .output()
+        .expect("run isoplan");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let result = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("no JSON: {error}\n{}: {stderr}", output.status));
+    Some((output.status.code(), result, stderr))
 }
 
 /// Probes that did not do what is expected of them, or of which nothing is known.
@@ -85,4 +97,24 @@ fn most_drawings_have_something_to_block() {
         Ok(())
     });
     assert!(with_blocked.get() > TOPOLOGIES / 2, "only {} of {TOPOLOGIES}", with_blocked.get());
+}
+
+/// The same on every fixture that isoplan applies with rules of its own, changes of the host included.
+#[test]
+fn expected_is_observed_on_every_fixture() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut verified = 0;
+    for entry in std::fs::read_dir(fixtures).expect("list fixtures") {
+        let path = entry.expect("list fixtures").path().join("topology.toml");
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        if text.contains("approach = \"sysctl\"") {
+            continue;
+        }
+        let Some((code, result, stderr)) = verify(&path, &[]) else { return };
+        let wrong = wrong(&result);
+        assert!(wrong.is_empty(), "{}:\n{}", path.display(), wrong.join("\n"));
+        assert_eq!(code, Some(0), "{}: {stderr}", path.display());
+        verified += 1;
+    }
+    assert!(verified > 10, "only {verified} fixtures");
 }

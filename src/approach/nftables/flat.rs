@@ -1,15 +1,43 @@
 //! The bridge family: frames of flat instances, which are never routed and so never seen by the forward
-//! hook of `inet`.
+//! hook of `inet`; and what this host would route out of their bridge again.
 
 use super::super::rules::{Field, RuleBuilder};
 use super::table::TableBuilder;
 use super::{CHAIN_FORWARD, Scene, suffix};
 use crate::intent::IpFamily;
-use crate::ruleset::{ChainKind, FieldType, Hook, Priority, Table};
+use crate::ruleset::{ChainKind, FieldType, Hook, Priority, Table, padded_name};
 use crate::topology::NamePattern;
 
 /// IPv4, ARP and IPv6: the ethertypes that the rules below can look into.
 const ETHER_TYPES: [u16; 3] = [0x0800, 0x0806, 0x86dd];
+
+/// Where packets of the host's links leave by, after routing.
+const CHAIN_LEAVING: &str = "leaving";
+
+/// An instance that may not use the link of its NIC could have this host route its packets there: in by the
+/// bridge and out by it. The forward hook cannot tell these from frames within the bridge, which pass there
+/// when bridge-nf-call-iptables is on. The postrouting hook can: only what was routed has an incoming link
+/// there (`ip_output` hands it on since Linux 5.7, `br_nf_post_routing` does not).
+pub(super) fn leaving(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    /// Pairs of a bridge with itself.
+    const SET: &str = "closed_bridges";
+    let topology = scene.intent.topology;
+    let closed: Vec<_> =
+        topology.flats.iter().zip(&scene.intent.flat_open).filter(|(_, open)| !**open).collect();
+    for (flat, _) in &closed {
+        let name = padded_name(flat.name.as_str());
+        table.add_value(SET, &[FieldType::IfName; 2], &[&name, &name], flat.entry);
+    }
+    if !table.has(SET) {
+        return;
+    }
+    table.base_chain(CHAIN_LEAVING, ChainKind::Filter, Hook::Postrouting, Priority::FILTER - 10);
+    let named = || closed.iter().take(super::NAMED).map(|(flat, _)| flat.entry);
+    let names: Vec<_> = named().map(|entry| topology.entry(entry).to_string()).collect();
+    let rule = RuleBuilder::inet().within(&[Field::Iif, Field::Oif], SET).drop();
+    let what = format!("{}: nor by way of this host", names.join(", "));
+    table.push(CHAIN_LEAVING, rule.rule("L1", &what, named().collect()));
+}
 
 /// The table, when there is a flat.
 pub(super) fn table(scene: &Scene<'_, '_>) -> Option<Table> {

@@ -50,6 +50,7 @@ fn ruleset(intent: &Intent<'_>) -> Ruleset {
     forward::fill(&scene, &mut table);
     input::fill(&scene, &mut table);
     nat::fill(&scene, &mut table);
+    flat::leaving(&scene, &mut table);
 
     let mut ruleset = Ruleset::new();
     let table = table.finish();
