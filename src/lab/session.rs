@@ -95,7 +95,7 @@ impl Running {
     /// When the kernel does not let it wait.
     pub fn wait(mut self) -> io::Result<u8> {
         // Nothing comes where the lab could not be built.
-        let _ = self.starts.read(&mut [0])?;
+        let _ = self.starts.read_exact(&mut [0]);
         let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGQUIT]);
         signals.thread_block()?;
         // The first process inside sees that nobody listens any more, and starts the command.

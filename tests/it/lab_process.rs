@@ -753,8 +753,8 @@ fn what_fails_could_not_be_tested() {
     });
 }
 
-/// Sends a signal to the first worker that comes, once it is there.
-fn signal_a_worker(signal: Signal) {
+/// The first worker that comes, once it is there.
+fn a_worker() -> Pid {
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
         for entry in fs::read_dir("/proc").expect("list processes") {
@@ -763,8 +763,7 @@ fn signal_a_worker(signal: Signal) {
             let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
             if words.contains(&&b"settle"[..]) && words.contains(&&b"work"[..]) {
-                kill(Pid::from_raw(pid), signal).expect("send a signal");
-                return;
+                return Pid::from_raw(pid);
             }
         }
     }
@@ -790,7 +789,7 @@ fn a_worker_that_hangs_or_dies_tests_nothing() {
             (Signal::SIGKILL, None, "the lab ended with code 137"),
         ] {
             let results = std::thread::scope(|scope| {
-                scope.spawn(|| signal_a_worker(signal));
+                scope.spawn(|| kill(a_worker(), signal).expect("send a signal"));
                 run_with_limit(&jobs, limit, &mut |_| ()).expect("run the jobs")
             });
             assert_eq!(results[0].len(), probes.len());
@@ -802,6 +801,23 @@ fn a_worker_that_hangs_or_dies_tests_nothing() {
             for (name, observation) in done {
                 assert_eq!(observation.outcome, whole[0][name].outcome, "{name}");
             }
+            outside.is_all_that_is_left();
+        }
+    });
+}
+
+#[test]
+fn a_comparison_that_is_killed_leaves_nothing() {
+    in_namespace(|| {
+        let (outside, program) = start();
+        for signal in [Signal::SIGKILL, Signal::SIGINT, Signal::SIGTERM] {
+            let args = ["compare", "topology.toml"];
+            let mut command = program.command(&args);
+            let mut child =
+                command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start isoplan");
+            a_worker();
+            kill(pid_of(&child), signal).expect("send a signal");
+            assert_eq!(child.wait().expect("wait for isoplan").signal(), Some(signal as i32));
             outside.is_all_that_is_left();
         }
     });
