@@ -487,8 +487,11 @@ impl<'s> Maker<'s> {
                 NodeRole::Server(_) | NodeRole::Router(_) => plain(Expected::Residual),
                 _ => plain(Expected::Unjudged),
             },
-            // A host without a container engine may not have tracked the connection from its start.
-            _ if flow.is_reply && self.intent.topology.networks.is_empty() => plain(Expected::Unjudged),
+            // A host without a container engine has not tracked the connection from its start: what answers is
+            // not known until the opener has sent again.
+            _ if is_on_flow(entry.send) && self.intent.topology.networks.is_empty() => {
+                plain(Expected::Unjudged)
+            }
             Passes::Yes => plain(passing),
             Passes::ByException => Some((passing, true)),
         }
@@ -587,6 +590,10 @@ fn protocol(send: Send, family: IpFamily) -> u8 {
             Holds::Echo => icmp,
         },
     }
+}
+
+const fn is_on_flow(send: Send) -> bool {
+    matches!(send, Send::OnOwnFlow(_) | Send::OnTheirFlow(_))
 }
 
 const fn is_segment_routed(send: Send) -> bool {
