@@ -80,7 +80,7 @@ pub fn told(
     };
     let shown = with_nodes(&links, &lab.world);
     let packets = packets(&events.events);
-    let wanted = Wanted::of(&lab.world, probe);
+    let wanted = Wanted::of(&lab.world, probe, &observation.sent);
     let selected = select(&packets, &wanted);
     let way = |packet: Option<&Packet>| {
         packet.map(|packet| {

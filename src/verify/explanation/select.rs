@@ -1,6 +1,8 @@
 //! Which of the packets that were traced belong to a probe.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
 
 use super::event::Header;
 use super::story::Packet;
@@ -24,8 +26,22 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// The packet of a probe as it comes to the host.
-    pub fn of(world: &World, probe: &Probe) -> Self {
+    /// The packet of a probe as it comes to the host; `sent` is what the observation says of it, with the source
+    /// that it had. Late packets of earlier probes go to the same places.
+    pub fn of(world: &World, probe: &Probe, sent: &str) -> Self {
+        let mut wanted = Self::of_probe(world, probe);
+        let source = sent.split(" -> ").next().unwrap_or_default();
+        if let Ok(source) = source.parse::<SocketAddr>() {
+            (wanted.sources, wanted.source_port) = (vec![source.ip()], Some(source.port()));
+        } else if let Ok(source) = source.parse() {
+            wanted.sources = vec![source];
+        } else if wanted.sources.is_empty() {
+            wanted.sources = world.node(probe.sender).addresses.iter().map(IpNet::addr).collect();
+        }
+        wanted
+    }
+
+    fn of_probe(world: &World, probe: &Probe) -> Self {
         let protocol = |transport: Transport, destination: IpAddr| match (transport, destination) {
             (Transport::Udp, _) => 17,
             (Transport::Tcp, _) => 6,
@@ -48,7 +64,7 @@ impl Wanted {
                 to(*transport, *destination, *port)
             }
             Sending::Established { protocol: transport, destination, port, .. } => Self {
-                sources: world.node(probe.sender).addresses.iter().map(ipnet::IpNet::addr).collect(),
+                sources: world.node(probe.sender).addresses.iter().map(IpNet::addr).collect(),
                 protocol: Some(protocol(*transport, *destination)),
                 source_port: Some(*port),
                 ..Self::default()

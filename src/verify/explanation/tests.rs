@@ -210,6 +210,22 @@ fn fragments_are_told_as_what_they_make() {
 }
 
 #[test]
+fn a_packet_is_known_by_the_source_that_it_was_sent_with() {
+    let (prepared, world) = ask(&Asked { port: Some(9000), ..asked("docker0", "service") }).unwrap();
+    let wanted = |sent: &str| Wanted::of(&world, &prepared.probe, sent);
+    let sources = |sent: &str| (wanted(sent).sources, wanted(sent).source_port);
+    let address = |text: &str| text.parse().unwrap();
+    assert_eq!(
+        sources("172.17.0.2:12000 -> 192.168.56.5:9000, TCP SYN"),
+        (vec![address("172.17.0.2")], Some(12000))
+    );
+    assert_eq!(sources("[fd17::2]:12000 -> x"), (vec![address("fd17::2")], Some(12000)));
+    assert_eq!(sources("fd17::2 -> fd56::5, ICMPv6"), (vec![address("fd17::2")], None));
+    assert_eq!(sources(""), (vec![address("172.17.0.2"), address("fd17::2")], None));
+    assert_eq!(wanted("").destination_port, Some(9000));
+}
+
+#[test]
 fn a_number_that_is_used_again_within_the_host() {
     // The first packet was 7 all the way; the next one of the flow becomes 7 once it is past the bridge.
     let text = format!(
