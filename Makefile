@@ -33,7 +33,7 @@ check: install-deps
 docs: demo-deps
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 
-install-deps: NEEDS_IPTABLES = yes
+install-deps: FOR_TESTS = yes
 install-deps demo-deps:
 	@$(INSTALL)
 
@@ -55,7 +55,11 @@ done; \
 has nft || missing="$$missing nftables"; \
 has ip || missing="$$missing iproute2"; \
 has unshare || missing="$$missing util-linux"; \
-[ -z '$(NEEDS_IPTABLES)' ] || has iptables-restore || missing="$$missing iptables"; \
+if [ -n '$(FOR_TESTS)' ]; then \
+	has iptables-restore || missing="$$missing iptables"; \
+	has chromium || missing="$$missing chromium"; \
+	has chromedriver || missing="$$missing chromium-driver"; \
+fi; \
 [ -n "$$missing" ] || exit 0; \
 if ! has apt-get; then \
 	echo "error: missing here, by the names of Debian's packages:$$missing" >&2; \

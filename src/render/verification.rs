@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::comparison::said::said;
 use super::comparison::text::{hanging, loud, push_said};
@@ -107,12 +107,12 @@ fn counterexample(
             text,
             "seen",
             &format!(
-                "{}{} at {}{host}, {}.{} ms later",
+                "{}{} at {}{host}, {}.{:02} ms later",
                 end(seen.source, seen.source_port),
                 to.unwrap_or_default(),
                 seen.node,
                 seen.after_us / 1000,
-                seen.after_us % 1000 / 100
+                seen.after_us % 1000 / 10
             ),
         );
     }
@@ -145,11 +145,17 @@ fn matrix(verification: &VerificationJson<'_>, style: Style) -> String {
             bad @ ("leak" | "broken") => bad.to_uppercase(),
             other => other.to_owned(),
         };
-        table.add_row([&pair.pair, &pair.expected, &pair.observed, &combined]);
+        // One number on a line.
+        let lines = |words: &str| words.replace(", ", ",\n");
+        table.add_row([pair.pair.clone(), lines(&pair.expected), lines(&pair.observed), combined]);
     }
-    table.column_iter_mut().for_each(|column| {
+    for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-    });
+        // Parties and the result stay on one line; numbers can do with less.
+        if index % 3 == 0 {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     let mut text = String::new();
     for line in table.to_string().lines() {
         text.push_str(line.trim_end());

@@ -238,6 +238,17 @@ fn what_holds_is_verified() {
     assert_eq!(document["leaks"], Value::Array(Vec::new()));
 }
 
+/// README.md shows the table, as it is today.
+#[test]
+fn the_table_of_the_readme_is_what_packets_say() {
+    let Some(text) = said("service-instance", &["compare", "topology.toml", "--quick"], 0) else { return };
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("## Which approach holds").expect("such a section");
+    let shown =
+        section.split("```console\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a table");
+    assert!(shown.lines().count() > 20 && text.starts_with(shown), "{shown}\n\nand not\n\n{text}");
+}
+
 /// The exit code is about the approach of the file; others may leak as they like.
 #[test]
 fn the_exit_code_is_about_the_approach_of_the_file() {
