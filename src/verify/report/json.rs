@@ -51,7 +51,7 @@ pub struct CellJson {
     pub approach: &'static str,
     /// `blocked`, `works`, `one-way`, `open`, `broken`, `as-before`, `untested` or `partly-tested`.
     pub cell: &'static str,
-    /// Whether it is what the topology asks for; absent where nothing is asked or nothing is knprobe.
+    /// Whether it is what the topology asks for; absent where nothing is asked or nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_intended: Option<bool>,
     /// `IPv4` or `IPv6` where only this one is not as intended.
@@ -74,7 +74,7 @@ pub struct CountsJson {
     pub broken: usize,
     /// Blocked as expected, and without rules as well.
     pub vacuous: usize,
-    /// Judged, and nothing is knprobe.
+    /// Judged, and nothing is known.
     pub could_not_test: usize,
     /// Nothing is expected of them.
     pub not_judged: usize,
@@ -110,11 +110,11 @@ pub struct ApproachJson<'c> {
     pub holes: Vec<HoleJson<'c>>,
     /// Probes that leak and that none of the holes speaks of.
     pub unexplained: Vec<&'c str>,
-    /// Judged probes of which nothing is knprobe.
+    /// Judged probes of which nothing is known.
     pub untested: Vec<UntestedJson<'c>>,
 }
 
-/// A probe of which nothing is knprobe.
+/// A probe of which nothing is known.
 #[derive(Debug, Clone, Serialize)]
 pub struct UntestedJson<'c> {
     /// Its name.
