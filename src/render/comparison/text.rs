@@ -76,7 +76,7 @@ fn table(comparison: &ComparisonJson<'_>, style: Style) -> String {
     let (judged, residual): (Vec<_>, Vec<_>) =
         comparison.questions.iter().partition(|question| question.judged);
     let row = |question: &QuestionJson| {
-        let cells = question.cells.iter().map(|cell| cell_word(cell));
+        let cells = question.cells.iter().map(cell_word);
         std::iter::once(question_lines(question.text, width)).chain(cells).collect::<Vec<_>>()
     };
     judged.into_iter().for_each(|question| {

@@ -86,7 +86,7 @@ impl<'s> Judge<'s> {
     pub(super) fn judge(&self, flow: &Flow) -> Passes {
         let from = self.side(flow.sender);
         if from == Side::Host {
-            return self.from_host(flow);
+            return self.by_host(flow);
         }
         match flow.to {
             Object::HostOn(link) => self.to_host(flow, from, link),
@@ -107,7 +107,7 @@ impl<'s> Judge<'s> {
     }
 
     /// The host may send to everybody. Where it has no address on the link, what it sends from is another one.
-    fn from_host(&self, flow: &Flow) -> Passes {
+    fn by_host(&self, flow: &Flow) -> Passes {
         let family = family_of(flow.destination);
         match flow.to {
             Object::Node(node) => {
