@@ -306,7 +306,7 @@ vni = 44
 #[test]
 fn links_are_made_again() {
     in_namespace(|| {
-        let (lab, _) = lab_of(&ALL_KINDS);
+        let (lab, _) = lab_of(ALL_KINDS);
         let world = &lab.world;
         let remote = world.nodes.iter().filter(|node| node.tunnel.is_some()).count();
         assert_eq!(remote, 3, "a container on another host for each overlay");
