@@ -27,8 +27,7 @@ pub(super) const NFTABLES: &[Guarantee] = &[
             "*/priority-tag?",
             "*/double-tag?",
             "*/overlay-port?",
-            "*/flat-*-nic*",
-            "*/flat-*tagged?",
+            "*/flat-*",
         ],
     },
     Guarantee {
