@@ -36,6 +36,11 @@ const IPV6: [(&str, &str); 5] = [
 const OF_PEERS: [(&str, &str); 3] =
     [("ipv4", "accept_redirects"), ("ipv6", "accept_redirects"), ("ipv6", "accept_ra")];
 
+/// How long conntrack remembers a UDP flow that nobody uses, seconds: longer than any lab that probes are sent
+/// in. The kernel's own 30 s would end a flow that was opened before the rules came, on a machine that is slow.
+const UDP_TIMEOUT: (&[&str], &str) =
+    (&["net/netfilter/nf_conntrack_udp_timeout", "net/netfilter/nf_conntrack_udp_timeout_stream"], "3600");
+
 /// In the namespace that this thread is in, before it has a link.
 pub(super) fn defaults() -> io::Result<()> {
     for (number, scope) in ["all", "default"].into_iter().enumerate() {
@@ -52,6 +57,13 @@ pub(super) fn defaults() -> io::Result<()> {
     for family in IpFamily::BOTH {
         if family == IpFamily::V4 || has_ipv6() {
             set(forwarding(family), "0")?;
+        }
+    }
+    for key in UDP_TIMEOUT.0 {
+        // Not there on a kernel whose conntrack is a module that nothing has asked for yet.
+        match set(key, UDP_TIMEOUT.1) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
     Ok(())
