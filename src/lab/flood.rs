@@ -13,8 +13,9 @@ use nix::unistd::Pid;
 ///
 /// # Errors
 ///
-/// When an argument is not an address with a port, or no socket can be opened.
+/// When an argument is not an address with a port, no socket can be opened, or this is not in a lab.
 pub fn send(args: &[String]) -> io::Result<()> {
+    super::isolate::require_any()?;
     let targets = args.iter().map(|arg| {
         arg.parse::<SocketAddr>().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     });

@@ -20,6 +20,7 @@ const SHRINKS: u32 = 24;
 
 #[test]
 fn expected_is_observed_on_random_topologies() {
+    let [held, shows_nothing] = [(); 2].map(|()| std::cell::Cell::new(0));
     let probes = std::cell::Cell::new(0);
     law_with(TOPOLOGIES, SHRINKS, draw::nftables(), |drawn| {
         let directory = tempfile::tempdir().expect("make a directory");
@@ -30,6 +31,10 @@ fn expected_is_observed_on_random_topologies() {
         prop_assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         prop_assert_eq!(code, Some(0), "{}", stderr);
         probes.set(probes.get() + probes_of(&result).len());
+        let counts = &result["result"]["counts"];
+        let count = |key: &str| counts[key].as_u64().unwrap_or_default();
+        held.set(held.get() + count("held"));
+        shows_nothing.set(shows_nothing.get() + count("vacuous") + count("not_judged"));
         Ok(())
     });
     let probes = probes.get();
@@ -37,6 +42,10 @@ fn expected_is_observed_on_random_topologies() {
         return;
     }
     eprintln!("{probes} probes on {TOPOLOGIES} topologies did what was expected of them");
+    let (held, shows_nothing) = (held.get(), shows_nothing.get());
+    eprintln!("{held} were blocked that pass without rules; {shows_nothing} show nothing");
+    // Nor may most be such as nothing can be said of.
+    assert!(held > 5 * shows_nothing, "{held} held, {shows_nothing} show nothing");
     // A catalogue that has become empty would agree with everything.
     assert!(probes > 20 * TOPOLOGIES as usize, "only {probes} probes");
 }

@@ -37,9 +37,14 @@ pub(super) fn broadcast_forwarding(host: &Namespace) -> io::Result<()> {
     everywhere(host, "ipv4", "bc_forwarding", Kernel::HasIt)
 }
 
-/// What bridges hand to the hooks of IP: on or off.
+/// What bridges hand to the hooks of IP: on or off. Without br_netfilter there are no keys, and it is off.
 pub(super) fn bridge_nf_call(host: &Namespace, value: &str) -> io::Result<()> {
-    BRIDGE_KEYS.into_iter().try_for_each(|key| host.sysctl(key, value))
+    for key in BRIDGE_KEYS {
+        if host.enter(|| fs::exists(format!("/proc/sys/{key}")))?? {
+            host.sysctl(key, value)?;
+        }
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -31,7 +31,7 @@ use super::capture::{PacketSocket, RawSockets};
 use super::frame::Id;
 use crate::intent::IpFamily;
 use crate::netlink::conntrack::Conntrack;
-use crate::verify::outcome::{Observation, Outcome};
+use crate::verify::outcome::{Expected, Observation, Outcome};
 use crate::verify::probe::{Probe, Sending};
 use crate::verify::world::Place;
 
@@ -137,12 +137,22 @@ impl Prober {
             let ended = self.attempt(&mut trial);
             self.drain_all(&mut trial);
             self.forget(&trial);
-            let (outcome, again) = match ended {
+            let (outcome, mut again) = match ended {
                 Ok(outcome) => (outcome, false),
+                // Whether it was answered is not known. That it arrived is, and is one too many.
+                Err(_) if trial.has_arrived() && probe.expected == Expected::Blocked => {
+                    (Outcome::Delivered, false)
+                }
                 Err(Stop::Cannot(why)) => (Outcome::CouldNotTest(why), false),
                 Err(Stop::Lost(why)) => (Outcome::CouldNotTest(why), true),
             };
             observation = trial.observation(outcome);
+            // What never left its sender was stopped by nobody.
+            let is_from_host = probe.sender == Place::HOST;
+            if observation.outcome == Outcome::Blocked && !is_from_host && observation.came_in.is_none() {
+                observation.outcome = Outcome::CouldNotTest("the host did not see it come in".to_owned());
+                again = true;
+            }
             if !again {
                 break;
             }
