@@ -9,8 +9,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::ruleset::{
-    Aside, COMMENT_MAX, CmpOp, CtKey, Expr, ExthdrProtocol, FIB_DADDR, FIB_IIF, FibResult, LookupTarget,
-    MetaKey, PayloadBase, Reg, Rule, Verdict,
+    Aside, COMMENT_MAX, CmpOp, CtKey, Expr, ExthdrProtocol, FIB_DADDR, FIB_IIF, FIB_SADDR, FibResult,
+    LookupTarget, MetaKey, PayloadBase, Reg, Rule, Verdict,
 };
 use crate::topology::EntryId;
 
@@ -92,6 +92,9 @@ impl Field {
         }
     }
 }
+
+/// `RTN_UNICAST` of <linux/rtnetlink.h>: a gateway or direct route.
+const RTN_UNICAST: u32 = 1;
 
 /// `IPS_DST_NAT` in `enum ip_conntrack_status`: the connection was rewritten to its destination.
 const IPS_DST_NAT: u32 = 1 << 5;
@@ -253,6 +256,16 @@ impl RuleBuilder {
             dreg: Reg(0),
         });
         self.cmp(&[1]);
+        self
+    }
+
+    /// Both addresses are somebody else's: neither of this host, nor broadcast or multicast.
+    pub(super) fn between_others(mut self) -> Self {
+        for flags in [FIB_SADDR, FIB_DADDR] {
+            let (result, dreg) = (FibResult::AddrType, Reg(0));
+            self.exprs.push(Expr::Fib { flags, result, present: false, dreg });
+            self.cmp(&RTN_UNICAST.to_ne_bytes());
+        }
         self
     }
 

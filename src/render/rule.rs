@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use super::element::{hex, value, verdict};
 use crate::ruleset::{
-    CmpOp, CtKey, Expr, ExthdrProtocol, FIB_DADDR, FIB_IIF, FibResult, FieldType, LookupTarget, MetaKey,
-    PayloadBase, Reg, Rule,
+    CmpOp, CtKey, Expr, ExthdrProtocol, FIB_DADDR, FIB_IIF, FIB_SADDR, FibResult, FieldType, LookupTarget,
+    MetaKey, PayloadBase, Reg, Rule,
 };
 
 /// The statements of a rule, without its comment: `oifname @guarded_links counter drop`.
@@ -110,6 +110,7 @@ impl Reader<'_> {
             }
             Expr::Fib { flags, result, present, dreg } => {
                 let key = match *flags & !32 {
+                    flags if flags == FIB_SADDR => "saddr".to_owned(),
                     flags if flags == FIB_DADDR => "daddr".to_owned(),
                     flags if flags == FIB_DADDR | FIB_IIF => "daddr . iif".to_owned(),
                     flags => format!("{flags:#x}"),

@@ -96,6 +96,8 @@ pub enum ExthdrProtocol {
     Ipv4,
 }
 
+/// `NFTA_FIB_F_SADDR`: look up the source address.
+pub const FIB_SADDR: u32 = 1;
 /// `NFTA_FIB_F_DADDR`: look up the destination address.
 pub const FIB_DADDR: u32 = 2;
 /// `NFTA_FIB_F_IIF`: restrict the lookup to the link that the packet came in on.

@@ -9,8 +9,8 @@ mod op;
 mod set;
 
 pub use expr::{
-    CmpOp, CtDirection, CtKey, Expr, ExthdrProtocol, FIB_DADDR, FIB_IIF, FibResult, LookupTarget, MetaKey,
-    PayloadBase, Reg,
+    CmpOp, CtDirection, CtKey, Expr, ExthdrProtocol, FIB_DADDR, FIB_IIF, FIB_SADDR, FibResult, LookupTarget,
+    MetaKey, PayloadBase, Reg,
 };
 pub use op::Op;
 pub use set::{ElementData, ElementKey, FieldType, Set, SetData};

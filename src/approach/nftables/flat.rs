@@ -17,7 +17,8 @@ const CHAIN_LEAVING: &str = "leaving";
 /// An instance that may not use the link of its NIC could have this host route its packets there: in by the
 /// bridge and out by it. The forward hook cannot tell these from frames within the bridge, which pass there
 /// when bridge-nf-call-iptables is on. The postrouting hook can: only what was routed has an incoming link
-/// there (`ip_output` hands it on since Linux 5.7, `br_nf_post_routing` does not).
+/// there (`ip_output` hands it on since Linux 5.7, `br_nf_post_routing` does not). Over IPv6 some of what the host
+/// itself sends has one as well (`ip6_xmit` sets the device early), so that its own addresses are left out.
 pub(super) fn leaving(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     /// Pairs of a bridge with itself.
     const SET: &str = "closed_bridges";
@@ -34,7 +35,7 @@ pub(super) fn leaving(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     table.base_chain(CHAIN_LEAVING, ChainKind::Filter, Hook::Postrouting, Priority::FILTER - 10);
     let named = || closed.iter().take(super::NAMED).map(|(flat, _)| flat.entry);
     let names: Vec<_> = named().map(|entry| topology.entry(entry).to_string()).collect();
-    let rule = RuleBuilder::inet().within(&[Field::Iif, Field::Oif], SET).drop();
+    let rule = RuleBuilder::inet().within(&[Field::Iif, Field::Oif], SET).between_others().drop();
     let what = format!("{}: nor by way of this host", names.join(", "));
     table.push(CHAIN_LEAVING, rule.rule("L1", &what, named().collect()));
 }

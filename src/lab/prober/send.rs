@@ -128,7 +128,14 @@ impl Prober {
         to: SocketAddr,
     ) -> io::Result<(Socket, u16)> {
         let is_v4 = to.is_ipv4();
+        // Of several addresses the kernel takes the one that is most like the destination (RFC 6724); what is
+        // expected is of the first.
+        let family = if is_v4 { IpFamily::V4 } else { IpFamily::V6 };
+        let node = trial.lab.world.node(place);
+        let has_several = node.addresses.iter().filter(|net| IpFamily::of(net) == family).count() > 1;
+        let source = node.address(family).filter(|_| has_several && place != Place::HOST);
         let any: IpAddr = if is_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let source = source.unwrap_or(any);
         let (kind, protocol) = match transport {
             Transport::Icmp if is_v4 => (Type::RAW, Protocol::ICMPV4),
             Transport::Icmp => (Type::RAW, Protocol::ICMPV6),
@@ -139,11 +146,12 @@ impl Prober {
         let open = || Socket::new(Domain::for_address(to), kind, Some(protocol));
         let socket = trial.lab.at(place).enter(open)??;
         if transport == Transport::Icmp {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
             return Ok((socket, self.next_port()));
         }
         for _ in 0..PORT_TRIES {
             let port = self.next_port();
-            match socket.bind(&SocketAddr::new(any, port).into()) {
+            match socket.bind(&SocketAddr::new(source, port).into()) {
                 Ok(()) => return Ok((socket, port)),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error),
