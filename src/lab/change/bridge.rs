@@ -100,6 +100,7 @@ pub(super) fn macvlan(scene: &Scene<'_, '_>) -> io::Result<()> {
         container.ip(&format!("address add {peer}/{} dev eth1{}\n", host.prefix_len(), nodad(peer)))?;
         let line = format!("neigh replace {peer} lladdr {own} dev eth0 nud permanent\n");
         scene.lab.at(scene.server()?).ip(&line)?;
+        scene.lab.wait_for_addresses(scene.container, &[peer])?;
     }
     container.ip(&neighbours(scene, "eth1")?)
 }

@@ -5,7 +5,7 @@ use std::io;
 use super::scene::{Scene, nodad};
 use crate::lab::build::lines::{mac_text, settle};
 use crate::verify::change::{Added, Change};
-use crate::verify::world::Mac;
+use crate::verify::world::{Mac, Place};
 
 /// Deletes the NIC; its cable goes with it.
 pub(super) fn unplug(scene: &Scene<'_, '_>) -> io::Result<()> {
@@ -84,7 +84,17 @@ pub(super) fn add_subnet(scene: &mut Scene<'_, '_>) -> io::Result<()> {
              neigh replace {address} lladdr {own} dev eth0 nud permanent\n"
         ))?;
     }
+    wait_for_added(scene, &added)?;
     added.into_iter().for_each(|added| scene.has_address(added));
+    Ok(())
+}
+
+/// Until both ends take packets to what was added.
+fn wait_for_added(scene: &Scene<'_, '_>, added: &[Added]) -> io::Result<()> {
+    for Added { place, peer, host } in added {
+        scene.lab.wait_for_addresses(*place, &[*peer])?;
+        scene.lab.wait_for_addresses(Place::HOST, &[host.addr()])?;
+    }
     Ok(())
 }
 
@@ -117,6 +127,7 @@ pub(super) fn add_nic(scene: &mut Scene<'_, '_>) -> io::Result<()> {
         ))?;
     }
     lab.wait_for_link(place, (FAR_END, NEW[1]), (&name, NEW[0]))?;
+    wait_for_added(scene, &added)?;
     added.into_iter().for_each(|added| scene.has_address(added));
     Ok(())
 }

@@ -18,7 +18,8 @@ pub(super) fn default_moved(scene: &Scene<'_, '_>) -> io::Result<()> {
     let internet = lab.world.internet.iter();
     let lines: Vec<String> =
         internet.map(|address| format!("address replace {address} dev lo{}\n", nodad(*address))).collect();
-    lab.at(scene.router()?).ip(&lines.concat())
+    lab.at(scene.router()?).ip(&lines.concat())?;
+    lab.wait_for_addresses(scene.router()?, &lab.world.internet)
 }
 
 /// The halves of the closed network, which go before the whole, are routed to the upstream.
