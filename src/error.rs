@@ -17,6 +17,8 @@ pub enum Exit {
     Differences = 2,
     /// Packets arrived that should not have, or did not that should (`compare`, `verify`).
     Leak = 3,
+    /// A change was undone because nobody confirmed it in time (`apply --confirm-within`, `confirm`).
+    RolledBack = 4,
     /// The command line makes no sense (EX_USAGE of sysexits.h).
     Usage = 64,
     /// The topology was refused (EX_DATAERR of sysexits.h).

@@ -9,6 +9,7 @@ pub mod approach;
 pub mod cli;
 pub mod diff;
 pub mod error;
+pub mod host;
 pub mod intent;
 pub mod lab;
 pub mod live;

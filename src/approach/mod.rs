@@ -75,7 +75,8 @@ impl From<ApproachName> for Approach {
 /// A sysctl by its path below `/proc/sys`, for example `net/ipv4/conf/eth1.100/forwarding`.
 ///
 /// Slashes and not dots, because the name of an interface may hold dots (sysctl.d(5)).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct SysctlKey(pub String);
 
 impl SysctlKey {

@@ -4,7 +4,12 @@ mod apply;
 mod check;
 mod compare;
 mod completions;
+mod confirm;
+mod diff;
+mod discover;
 mod explain;
+mod host;
+mod install;
 mod lab;
 mod output;
 mod packets;
@@ -12,10 +17,14 @@ mod plan;
 mod probe;
 mod remove;
 mod render;
+mod rollback;
+mod snapshot;
 mod stage;
 mod status;
 mod topology;
+mod uninstall;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -104,6 +113,22 @@ enum Verb {
     Probe(probe::Args),
     /// Send one packet in a lab made from a topology, and tell what decided about it
     Explain(explain::Args),
+    /// Save what plans depend on of this host, for `plan --against`
+    Snapshot(snapshot::Args),
+    /// Show what changes in meaning between two topology files, and the rules that do it
+    Diff(diff::Args),
+    /// Keep the change that `apply --confirm-within` made
+    Confirm(confirm::Args),
+    /// Undo the last apply: tables and sysctls, exactly
+    Rollback(rollback::Args),
+    /// Have a topology applied at boot, before the network is up
+    Install(install::Args),
+    /// Take away what `install` made
+    Uninstall(uninstall::Args),
+    /// Listen for changes by others, and repair or report them
+    Watch(watch::Args),
+    /// Draft a topology from what this host has now
+    Discover(discover::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -136,6 +161,14 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Lab(args) => lab::run(&args, &mut output),
         Verb::Probe(args) => probe::run(&args, &mut output),
         Verb::Explain(args) => explain::run(&args, &mut output),
+        Verb::Snapshot(args) => snapshot::run(&args, &mut output),
+        Verb::Diff(args) => diff::run(&args, &mut output),
+        Verb::Confirm(args) => confirm::run(&args, &mut output),
+        Verb::Rollback(args) => rollback::run(&args, &mut output),
+        Verb::Install(args) => install::run(&args, &mut output),
+        Verb::Uninstall(args) => uninstall::run(&args, &mut output),
+        Verb::Watch(args) => watch::run(&args, &mut output),
+        Verb::Discover(args) => discover::run(&args, &mut output),
         Verb::Completions(args) => completions::run(&args, &mut output),
     };
     let result = result.and_then(|exit| output.finish().map(|()| exit));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::apply::{applying_failed, lock};
-use super::plan::Host;
+use super::host::Host;
 use super::{Output, StateArgs};
 use crate::apply::{self, journal};
 use crate::approach::{Approach, Desired};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::plan::Host;
+use super::host::Host;
 use super::topology::TopologyArg;
 use super::{Output, StateArgs};
 use crate::apply::journal;

@@ -11,12 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::approach::{Desired, Sysctl, SysctlKey};
 use crate::ruleset::{Family, Op, RuleId, Ruleset, TABLE_NAME, Table};
 use crate::topology::EntryId;
 
 /// What the kernel has now, in the planner's own types.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LiveState {
     /// All tables named isoplan.
     pub ruleset: Ruleset,
@@ -41,7 +43,7 @@ impl LiveState {
 }
 
 /// A sysctl that isoplan has written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Journaled {
     /// Which.
     pub key: SysctlKey,

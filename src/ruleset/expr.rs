@@ -4,6 +4,7 @@
 //! a rule of the planner, one read back from the kernel and one that somebody loaded with `nft -f` from
 //! rendered text are equal when they do the same.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::Verdict;
@@ -12,11 +13,11 @@ use super::Verdict;
 ///
 /// A value longer than 4 bytes starts at its register and takes as many as it needs. The kernel hands
 /// back the older 16-byte registers 1 to 4 where they fit; the reader maps those to 0, 4, 8 and 12.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reg(pub u8);
 
 /// What `meta` loads: `enum nft_meta_keys`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum MetaKey {
     /// `skb->protocol`, the ethertype: 2 bytes, big endian.
     Protocol,
@@ -52,7 +53,7 @@ impl MetaKey {
 }
 
 /// What `ct` loads: `enum nft_ct_keys`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CtKey {
     /// `NF_CT_STATE_BIT`s: 4 bytes, host order.
     State,
@@ -68,7 +69,7 @@ impl CtKey {
 }
 
 /// Which tuple of a connection a `ct` key is about: `enum ip_conntrack_dir`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CtDirection {
     /// From the one who opened it.
     Original,
@@ -77,7 +78,7 @@ pub enum CtDirection {
 }
 
 /// Where `payload` counts from: `enum nft_payload_bases`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PayloadBase {
     /// The Ethernet header.
     Link,
@@ -88,7 +89,7 @@ pub enum PayloadBase {
 }
 
 /// Which headers `exthdr` looks into: `enum nft_exthdr_op`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ExthdrProtocol {
     /// IPv6 extension headers.
     Ipv6,
@@ -104,7 +105,7 @@ pub const FIB_DADDR: u32 = 2;
 pub const FIB_IIF: u32 = 8;
 
 /// What `fib` hands back: `enum nft_fib_result`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FibResult {
     /// The index of the outgoing link, or with `present` whether there is one.
     Oif,
@@ -113,7 +114,7 @@ pub enum FibResult {
 }
 
 /// `enum nft_cmp_ops`, the two that isoplan uses. Others read as [`Expr::Unknown`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CmpOp {
     /// Equal.
     Eq,
@@ -122,7 +123,7 @@ pub enum CmpOp {
 }
 
 /// What a lookup does with the data of the element that it finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LookupTarget {
     /// Nothing: the expression matches when the key is in the set.
     Match,
@@ -135,7 +136,7 @@ pub enum LookupTarget {
 }
 
 /// One step of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expr {
     /// Load packet metadata.
     Meta {

@@ -15,6 +15,7 @@ pub use expr::{
 pub use op::Op;
 pub use set::{ElementData, ElementKey, FieldType, Set, SetData};
 
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +27,8 @@ use crate::topology::EntryId;
 pub const TABLE_NAME: &str = "isoplan";
 
 /// A value that is carried along but never compared: two [`Aside`]s are always equal.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Aside<T>(pub T);
 
 impl<T> PartialEq for Aside<T> {
@@ -47,7 +49,7 @@ impl<T> Ord for Aside<T> {
 }
 
 /// The protocol family of a table: `NFPROTO_*` in `<linux/netfilter.h>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4 and IPv6 together.
     Inet,
@@ -99,7 +101,7 @@ impl fmt::Display for Family {
 }
 
 /// Where a base chain is attached: `NF_INET_*` (and `NF_BR_*`, which count alike).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Hook {
     /// Before routing.
     Prerouting,
@@ -146,7 +148,7 @@ impl Hook {
 /// A drop is final. An accept is not: a chain that runs later may still drop the packet.
 /// Source: nft(8), "Verdict statement"; values from `<linux/netfilter_ipv4.h>` and
 /// `<linux/netfilter_bridge.h>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Priority(pub i32);
 
 impl Priority {
@@ -159,7 +161,7 @@ impl Priority {
 }
 
 /// What happens to a packet that no rule of a base chain decided about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Policy {
     /// It goes on to the next base chain.
     Accept,
@@ -168,7 +170,7 @@ pub enum Policy {
 }
 
 /// The type of a base chain.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ChainKind {
     /// `type filter`.
     Filter,
@@ -190,7 +192,7 @@ impl ChainKind {
 }
 
 /// What makes a chain a base chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseChain {
     /// filter, nat or route.
     pub kind: ChainKind,
@@ -205,7 +207,7 @@ pub struct BaseChain {
 }
 
 /// A base chain or a regular chain (`base` is `None`), with its rules in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     /// Unique within its table.
     pub name: Arc<str>,
@@ -216,7 +218,7 @@ pub struct Chain {
 }
 
 /// What a rule, or an element of a verdict map, decides.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Verdict {
     /// This base chain has no objection; later base chains may still drop.
     Accept,
@@ -236,7 +238,7 @@ pub enum Verdict {
 ///
 /// It is how a rule in the kernel is known to be one of the plan's, and it is the number of the line
 /// in `docs/security.md` that the rule carries out.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RuleId(pub String);
 
 impl fmt::Display for RuleId {
@@ -246,7 +248,7 @@ impl fmt::Display for RuleId {
 }
 
 /// One rule: expressions that the kernel evaluates left to right until one does not match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// The comment, as nft stores it in userdata: the [`RuleId`], a space, and what the rule is for.
     /// Empty for a rule that has none (not one of isoplan's then).
@@ -271,7 +273,7 @@ impl Rule {
 }
 
 /// A table with all that is in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// inet, bridge and so on.
     pub family: Family,

@@ -1,5 +1,6 @@
 //! Named sets, maps and verdict maps, with their elements.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::topology::EntryId;
 ///
 /// Lengths and byte orders are those on the wire. Numbers: `enum datatypes` in nftables
 /// `include/datatype.h`; they travel in `NFTA_SET_KEY_TYPE`, and only nft itself reads them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FieldType {
     /// A link name: 16 bytes, NUL padded.
     IfName,
@@ -99,7 +100,7 @@ impl FieldType {
 }
 
 /// What an element of a set maps to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SetData {
     /// Nothing: a plain set.
     None,
@@ -115,7 +116,10 @@ pub enum SetData {
 /// `last` is the inclusive upper end of an interval; `None` when it equals `first`, so that equal
 /// elements are equal values. Ordered by the bytes of `first`, which is numeric order for big-endian
 /// fields and text order for names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+///
+/// In JSON: its bytes as hexadecimal digits, the ends of an interval with a `-` in between.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ElementKey {
     /// The lower end.
     pub first: Box<[u8]>,
@@ -142,8 +146,54 @@ impl ElementKey {
     }
 }
 
+impl From<ElementKey> for String {
+    fn from(key: ElementKey) -> Self {
+        let first = hex(&key.first);
+        key.last.map_or(first.clone(), |last| format!("{first}-{}", hex(&last)))
+    }
+}
+
+impl TryFrom<String> for ElementKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (first, last) = match text.split_once('-') {
+            Some((first, last)) => (unhex(first), Some(unhex(last))),
+            None => (unhex(&text), None),
+        };
+        let first = first.ok_or(NOT_HEX)?;
+        match last.map(|last| last.ok_or(NOT_HEX)).transpose()? {
+            Some(last) if last.len() != first.len() => Err("the ends of an interval differ in length"),
+            Some(last) => Ok(Self::range(first, last)),
+            None => Ok(Self::value(first)),
+        }
+    }
+}
+
+const NOT_HEX: &str = "not an even number of hexadecimal digits";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+const DIGITS: [u8; 16] = *b"0123456789abcdef";
+
+fn unhex(text: &str) -> Option<Box<[u8]>> {
+    let digit =
+        |byte: u8| DIGITS.iter().position(|digit| *digit == byte).and_then(|at| u8::try_from(at).ok());
+    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    });
+    pairs.collect()
+}
+
 /// What comes with the key of an element.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElementData {
     /// In a verdict map.
     pub verdict: Option<Verdict>,
@@ -154,7 +204,7 @@ pub struct ElementData {
 }
 
 /// A named set, map or verdict map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
     /// Unique within its table.
     pub name: Arc<str>,

@@ -118,7 +118,7 @@ impl fmt::Display for Role {
 }
 
 /// An entry of the file, by its place in [`Topology::entries`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct EntryId(pub u32);
 
 /// What kind of table an entry is.

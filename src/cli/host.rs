@@ -1,0 +1,70 @@
+//! The host that a verb is about: its kernel and the state directory.
+
+use std::path::Path;
+
+use super::not_permitted;
+use crate::apply::journal;
+use crate::apply::state_dir::{self, StateDir};
+use crate::approach::SysctlKey;
+use crate::diff::LiveState;
+use crate::error::Failure;
+use crate::live;
+use crate::netlink::{self, Nftables};
+use crate::topology::Topology;
+
+/// The kernel and the state directory of the network namespace that this process is in.
+pub(super) struct Host {
+    pub(super) nftables: Nftables,
+    pub(super) state: StateDir,
+    command: String,
+}
+
+impl Host {
+    pub(super) fn open(state_dir: Option<&Path>, command: &str) -> Result<Self, Failure> {
+        let state = StateDir::locate(state_dir).map_err(|error| Failure::from_error(&error))?;
+        let nftables = Nftables::open().map_err(|error| reading_failed(&error, command))?;
+        Ok(Self { nftables, state, command: command.to_owned() })
+    }
+
+    /// Reads all that a plan for the topology depends on.
+    pub(super) fn read(&mut self, topology: &Topology) -> Result<LiveState, Failure> {
+        let intent = crate::intent::Intent::new(topology);
+        let keys = crate::approach::desired(&intent).sysctls.into_iter().map(|sysctl| sysctl.key);
+        self.read_keys(keys)
+    }
+
+    /// Fails without the privilege to read the rule set.
+    pub(super) fn permitted(&mut self) -> Result<(), Failure> {
+        self.nftables.generation().map(|_| ()).map_err(|error| reading_failed(&error, &self.command))
+    }
+
+    pub(super) fn read_keys(
+        &mut self,
+        keys: impl IntoIterator<Item = SysctlKey>,
+    ) -> Result<LiveState, Failure> {
+        // First, because it says so better than a journal would.
+        self.permitted()?;
+        let journal = journal::read(&self.state).map_err(|error| {
+            let hint = match error {
+                state_dir::Error::Journal { .. } => {
+                    "it says which sysctls isoplan changed; move it away to go on without that knowledge"
+                }
+                _ => "say where state is kept: --state-dir DIR",
+            };
+            Failure::from_error(&error).hint(hint)
+        })?;
+        live::read(&mut self.nftables, keys, journal).map_err(|error| match error {
+            live::Error::Ruleset(error) => reading_failed(&error, &self.command),
+            error => Failure::from_error(&error),
+        })
+    }
+}
+
+fn reading_failed(error: &netlink::Error, command: &str) -> Failure {
+    match error {
+        netlink::Error::NotPermitted => {
+            not_permitted(Failure::new("cannot read the live rule set: operation not permitted"), command)
+        }
+        error => Failure::from_error(error),
+    }
+}

@@ -1,0 +1,16 @@
+//! `isoplan watch`
+
+use super::{Output, StateArgs};
+use crate::error::{Exit, Failure};
+
+/// Listen for changes by others, and repair or report them.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub(super) fn run(args: &Args, _output: &mut Output) -> Result<Exit, Failure> {
+    let _ = &args.state;
+    Err(Failure::new("not built yet"))
+}
