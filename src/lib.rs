@@ -17,5 +17,6 @@ pub mod netlink;
 pub mod plan;
 pub mod render;
 pub mod ruleset;
+pub mod saved;
 pub mod topology;
 pub mod verify;

@@ -19,6 +19,7 @@ use crate::topology::EntryId;
 
 /// What the kernel has now, in the planner's own types.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LiveState {
     /// All tables named isoplan.
     pub ruleset: Ruleset,
@@ -44,6 +45,7 @@ impl LiveState {
 
 /// A sysctl that isoplan has written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Journaled {
     /// Which.
     pub key: SysctlKey,
@@ -139,7 +141,8 @@ pub struct Change {
 }
 
 /// A sysctl to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SysctlWrite {
     /// Which.
     pub key: SysctlKey,

@@ -18,6 +18,7 @@ pub struct Reg(pub u8);
 
 /// What `meta` loads: `enum nft_meta_keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MetaKey {
     /// `skb->protocol`, the ethertype: 2 bytes, big endian.
     Protocol,
@@ -54,6 +55,7 @@ impl MetaKey {
 
 /// What `ct` loads: `enum nft_ct_keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CtKey {
     /// `NF_CT_STATE_BIT`s: 4 bytes, host order.
     State,
@@ -70,6 +72,7 @@ impl CtKey {
 
 /// Which tuple of a connection a `ct` key is about: `enum ip_conntrack_dir`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CtDirection {
     /// From the one who opened it.
     Original,
@@ -79,6 +82,7 @@ pub enum CtDirection {
 
 /// Where `payload` counts from: `enum nft_payload_bases`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PayloadBase {
     /// The Ethernet header.
     Link,
@@ -90,6 +94,7 @@ pub enum PayloadBase {
 
 /// Which headers `exthdr` looks into: `enum nft_exthdr_op`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExthdrProtocol {
     /// IPv6 extension headers.
     Ipv6,
@@ -106,6 +111,7 @@ pub const FIB_IIF: u32 = 8;
 
 /// What `fib` hands back: `enum nft_fib_result`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FibResult {
     /// The index of the outgoing link, or with `present` whether there is one.
     Oif,
@@ -115,6 +121,7 @@ pub enum FibResult {
 
 /// `enum nft_cmp_ops`, the two that isoplan uses. Others read as [`Expr::Unknown`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CmpOp {
     /// Equal.
     Eq,
@@ -124,6 +131,7 @@ pub enum CmpOp {
 
 /// What a lookup does with the data of the element that it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LookupTarget {
     /// Nothing: the expression matches when the key is in the set.
     Match,
@@ -137,6 +145,7 @@ pub enum LookupTarget {
 
 /// One step of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Expr {
     /// Load packet metadata.
     Meta {
@@ -198,8 +207,10 @@ pub enum Expr {
         /// Result.
         dreg: Reg,
         /// As long as the operand.
+        #[serde(with = "super::hex")]
         mask: Vec<u8>,
         /// As long as the operand.
+        #[serde(with = "super::hex")]
         xor: Vec<u8>,
     },
     /// Match when a register compares as told.
@@ -209,6 +220,7 @@ pub enum Expr {
         /// Left side.
         sreg: Reg,
         /// Right side, as it lies in the register.
+        #[serde(with = "super::hex")]
         data: Vec<u8>,
     },
     /// Look a key up in a set or map of the same table.
@@ -241,6 +253,7 @@ pub enum Expr {
         /// `NFTA_EXPR_NAME`.
         name: String,
         /// `NFTA_EXPR_DATA`, attribute header excluded.
+        #[serde(with = "super::hex")]
         data: Vec<u8>,
     },
 }

@@ -5,6 +5,7 @@
 //! an object comes from) sits in an [`Aside`], which never takes part in a comparison.
 
 mod expr;
+mod hex;
 mod op;
 mod set;
 
@@ -31,6 +32,12 @@ pub const TABLE_NAME: &str = "isoplan";
 #[serde(transparent)]
 pub struct Aside<T>(pub T);
 
+impl<T> Aside<Option<T>> {
+    const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 impl<T> PartialEq for Aside<T> {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -50,6 +57,7 @@ impl<T> Ord for Aside<T> {
 
 /// The protocol family of a table: `NFPROTO_*` in `<linux/netfilter.h>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// IPv4 and IPv6 together.
     Inet,
@@ -102,6 +110,7 @@ impl fmt::Display for Family {
 
 /// Where a base chain is attached: `NF_INET_*` (and `NF_BR_*`, which count alike).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hook {
     /// Before routing.
     Prerouting,
@@ -162,6 +171,7 @@ impl Priority {
 
 /// What happens to a packet that no rule of a base chain decided about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// It goes on to the next base chain.
     Accept,
@@ -171,6 +181,7 @@ pub enum Policy {
 
 /// The type of a base chain.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ChainKind {
     /// `type filter`.
     Filter,
@@ -193,6 +204,7 @@ impl ChainKind {
 
 /// What makes a chain a base chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BaseChain {
     /// filter, nat or route.
     pub kind: ChainKind,
@@ -203,15 +215,18 @@ pub struct BaseChain {
     /// What happens to undecided packets.
     pub policy: Policy,
     /// The device of a netdev chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
 }
 
 /// A base chain or a regular chain (`base` is `None`), with its rules in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Chain {
     /// Unique within its table.
     pub name: Arc<str>,
     /// Present when packets enter this chain from a hook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseChain>,
     /// Evaluated in order.
     pub rules: Vec<Rule>,
@@ -219,6 +234,7 @@ pub struct Chain {
 
 /// What a rule, or an element of a verdict map, decides.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verdict {
     /// This base chain has no objection; later base chains may still drop.
     Accept,
@@ -249,6 +265,7 @@ impl fmt::Display for RuleId {
 
 /// One rule: expressions that the kernel evaluates left to right until one does not match.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The comment, as nft stores it in userdata: the [`RuleId`], a space, and what the rule is for.
     /// Empty for a rule that has none (not one of isoplan's then).
@@ -256,8 +273,10 @@ pub struct Rule {
     /// In order of evaluation.
     pub exprs: Vec<Expr>,
     /// The kernel's handle of a live rule; the topology entries of a planned one.
+    #[serde(default, skip_serializing_if = "Aside::is_none")]
     pub handle: Aside<Option<u64>>,
     /// The topology entries that this rule comes from, most telling first.
+    #[serde(skip)]
     pub origins: Aside<Vec<EntryId>>,
 }
 
@@ -274,6 +293,7 @@ impl Rule {
 
 /// A table with all that is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Table {
     /// inet, bridge and so on.
     pub family: Family,

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{BaseChain, ElementData, ElementKey, Family, Rule, Set};
 
 /// One step. The kernel takes all steps of a transaction or none, in their order.
 ///
 /// Everything happens in the table named [`super::TABLE_NAME`] of the family.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// Create the table.
     AddTable {

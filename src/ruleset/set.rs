@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Aside, Verdict};
+use super::{Aside, Verdict, hex};
 use crate::topology::EntryId;
 
 /// The type of one field of a key, or of map data: nft's own data types.
@@ -12,6 +12,7 @@ use crate::topology::EntryId;
 /// Lengths and byte orders are those on the wire. Numbers: `enum datatypes` in nftables
 /// `include/datatype.h`; they travel in `NFTA_SET_KEY_TYPE`, and only nft itself reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FieldType {
     /// A link name: 16 bytes, NUL padded.
     IfName,
@@ -101,6 +102,7 @@ impl FieldType {
 
 /// What an element of a set maps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SetData {
     /// Nothing: a plain set.
     None,
@@ -148,8 +150,8 @@ impl ElementKey {
 
 impl From<ElementKey> for String {
     fn from(key: ElementKey) -> Self {
-        let first = hex(&key.first);
-        key.last.map_or(first.clone(), |last| format!("{first}-{}", hex(&last)))
+        let first = hex::encode(&key.first);
+        key.last.map_or(first.clone(), |last| format!("{first}-{}", hex::encode(&last)))
     }
 }
 
@@ -158,11 +160,11 @@ impl TryFrom<String> for ElementKey {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let (first, last) = match text.split_once('-') {
-            Some((first, last)) => (unhex(first), Some(unhex(last))),
-            None => (unhex(&text), None),
+            Some((first, last)) => (hex::decode::<Box<[u8]>>(first), Some(hex::decode::<Box<[u8]>>(last))),
+            None => (hex::decode(&text), None),
         };
-        let first = first.ok_or(NOT_HEX)?;
-        match last.map(|last| last.ok_or(NOT_HEX)).transpose()? {
+        let first = first.ok_or(hex::WRONG)?;
+        match last.map(|last| last.ok_or(hex::WRONG)).transpose()? {
             Some(last) if last.len() != first.len() => Err("the ends of an interval differ in length"),
             Some(last) => Ok(Self::range(first, last)),
             None => Ok(Self::value(first)),
@@ -170,41 +172,24 @@ impl TryFrom<String> for ElementKey {
     }
 }
 
-const NOT_HEX: &str = "not an even number of hexadecimal digits";
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
-}
-
-const DIGITS: [u8; 16] = *b"0123456789abcdef";
-
-fn unhex(text: &str) -> Option<Box<[u8]>> {
-    let digit =
-        |byte: u8| DIGITS.iter().position(|digit| *digit == byte).and_then(|at| u8::try_from(at).ok());
-    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    });
-    pairs.collect()
-}
-
 /// What comes with the key of an element.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ElementData {
     /// In a verdict map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// In a map, as bytes on the wire.
+    #[serde(default, with = "hex::optional", skip_serializing_if = "Option::is_none")]
     pub value: Option<Box<[u8]>>,
     /// The topology entry that a planned element comes from.
+    #[serde(skip)]
     pub origin: Aside<Option<EntryId>>,
 }
 
 /// A named set, map or verdict map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Set {
     /// Unique within its table.
     pub name: Arc<str>,

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules above the line of `docs/architecture.md`.
-const CORE: [&str; 9] =
-    ["topology", "intent", "ruleset", "approach", "diff", "plan", "render", "verify", "host"];
+const CORE: [&str; 10] =
+    ["topology", "intent", "ruleset", "approach", "diff", "plan", "render", "verify", "host", "saved"];
 
 /// The modules below it.
 const SHELL: [&str; 5] = ["live", "apply", "netlink", "lab", "cli"];
