@@ -7,9 +7,11 @@ use clap::builder::PossibleValuesParser;
 use super::Output;
 use super::packets::{ProbeArgs, Source, observe};
 use super::topology::TopologyArg;
-use crate::approach::Approach;
+use crate::approach::{Approach, compared};
 use crate::error::{Exit, Failure};
+use crate::intent::Intent;
 use crate::render;
+use crate::topology::Topology;
 use crate::verify::report::{Comparison, Conclusion};
 
 /// Builds the topology from throw-away network namespaces, sends the same packets under every approach,
@@ -31,7 +33,7 @@ pub(super) struct Args {
     approaches: Vec<String>,
     #[command(flatten)]
     probes: ProbeArgs,
-    /// Show every probe as well: what it is about, and what was seen of it
+    /// Show as well what carries out each approach, and every probe: what it is about, what was seen of it
     #[arg(long)]
     details: bool,
     /// Print the result as JSON (docs/json.md)
@@ -71,12 +73,36 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     } else {
         let style = output.style(false);
         if args.details {
+            output.data(&means(&topology, &comparison.approaches))?;
             output.data(&render::comparison::details(&document, style))?;
             output.data("\n")?;
         }
         output.data(&render::comparison::text(&document, style))?;
     }
     Ok(exit(&comparison, chosen))
+}
+
+/// What carries out each approach, so that a reader sees what was compared.
+fn means(topology: &Topology, approaches: &[Approach]) -> String {
+    /// A rule for each pair of many networks is not worth reading to the end.
+    const LINES: usize = 24;
+    let intent = Intent::new(topology);
+    let mut text = String::new();
+    for approach in approaches.iter().filter(|approach| **approach != Approach::None) {
+        let typed = render::means::text(&compared(&intent, *approach), &topology.file);
+        text.push_str(&format!("{} is:\n", approach.as_str()));
+        for line in typed.lines().take(LINES) {
+            text.push_str(&format!("    {line}\n"));
+        }
+        match typed.lines().count().saturating_sub(LINES) {
+            0 if typed.is_empty() => {
+                text.push_str("    nothing: it has nothing to say about this topology\n\n")
+            }
+            0 => text.push('\n'),
+            more => text.push_str(&format!("    and {more} lines more\n\n")),
+        }
+    }
+    text
 }
 
 /// The columns, in the order of the table whatever the order on the command line.

@@ -11,7 +11,7 @@ use crate::intent::Intent;
 use crate::lab::run;
 use crate::lab::worker::Job;
 use crate::topology::Topology;
-use crate::verify::catalogue::{Extent, probes};
+use crate::verify::catalogue::{Extent, probes, samples};
 use crate::verify::change::Change;
 use crate::verify::outcome::Observation;
 use crate::verify::pattern::fits;
@@ -62,6 +62,7 @@ pub(super) fn observe(
         approaches: approaches.to_vec(),
         probes: sent,
         left_out,
+        samples: samples(&intent, &world),
         nodes: world.nodes.iter().map(|node| node.name.clone()).collect(),
         host_addresses: host_addresses(&world),
         claims: approaches.iter().map(|approach| (*approach, Claims::of(*approach))).collect(),

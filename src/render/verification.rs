@@ -184,6 +184,7 @@ fn remarks(text: &mut String, verification: &VerificationJson<'_>, style: Style)
             count(all, "probe")
         ));
     }
+    remarks.extend(verification.samples.iter().cloned());
     if verification.left_out > 0 {
         remarks.push(format!("Left out of this run: {}.", count(verification.left_out, "probe")));
     }

@@ -216,6 +216,9 @@ pub(crate) fn comparison(chosen: Approach) -> Comparison {
             "docker0:eth1/udp4+forward-toggled".to_owned(),
             "docker0:eth1/udp4+nic-renamed".to_owned(),
         ],
+        samples: vec![
+            "The whole list of packets was sent to 3 closed NICs; 1 more got plain ones.".to_owned(),
+        ],
         nodes: nodes(),
         host_addresses: IpFamily::BOTH.map(|family| addresses(family)[2]).into_iter().collect(),
         claims: APPROACHES.iter().map(|approach| (*approach, claims(*approach))).collect(),

@@ -78,6 +78,9 @@ pub fn markdown(comparison: &ComparisonJson<'_>) -> String {
             escaped(&vacuous.join(", "))
         );
     }
+    for sample in comparison.samples {
+        let _ = writeln!(text, "\n{}", escaped(sample));
+    }
     if comparison.left_out > 0 {
         let _ = writeln!(text, "\nProbes left out of this run: {}.", comparison.left_out);
     }

@@ -173,6 +173,7 @@ fn untested(text: &mut String, comparison: &ComparisonJson<'_>, width: usize) {
             first(&probes, NAMES)
         ));
     }
+    remarks.extend(comparison.samples.iter().cloned());
     if comparison.left_out > 0 {
         let left_out = comparison.left_out;
         remarks.push(format!("Left out of this run: {}.", count(left_out, "probe")));

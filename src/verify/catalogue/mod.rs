@@ -40,7 +40,7 @@ pub enum Extent {
 /// without any.
 pub fn probes(intent: &Intent<'_>, world: &World, extent: Extent) -> Vec<Probe> {
     let pairs = Pairs::new(intent, world);
-    let subjects = subject::subjects(intent, world);
+    let (subjects, _) = subject::subjects(intent, world);
     let maker = Maker::new(intent, world, subjects.clone(), None);
     let mut list = List::default();
     for entries in table::EVERY {
@@ -60,6 +60,36 @@ pub fn probes(intent: &Intent<'_>, world: &World, extent: Extent) -> Vec<Probe> 
         }
     }
     list.probes
+}
+
+/// What the probes of a topology are a sample of, one sentence each; none where every pair is looked at in full.
+pub fn samples(intent: &Intent<'_>, world: &World) -> Vec<String> {
+    let pairs = Pairs::new(intent, world);
+    let (subjects, more) = subject::subjects(intent, world);
+    let mut said = Vec::new();
+    if more > 0 {
+        said.push(format!(
+            "The whole list of packets was sent to {} closed NICs; {more} more got plain ones.",
+            subjects.len()
+        ));
+    }
+    let sparse = |amount: fn(&Amount) -> bool| {
+        let is_so = |entries: &&[Entry]| {
+            entries
+                .iter()
+                .any(|entry| pairs.about(entry.about, &subjects).iter().any(|pair| amount(&pair.amount)))
+        };
+        table::EVERY.iter().any(is_so)
+    };
+    if sparse(|amount| matches!(amount, Amount::OneFamily(_))) {
+        said.push(
+            "There are many pairs: UDP alone was sent between most, over IPv4 or IPv6 in turns.".to_owned(),
+        );
+    } else if sparse(|amount| *amount == Amount::Udp) {
+        said.push("There are many pairs: UDP alone was sent between most.".to_owned());
+    }
+    said.extend(pairs.sample());
+    said
 }
 
 /// Probes, and the names that are taken.

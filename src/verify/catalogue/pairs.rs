@@ -163,6 +163,17 @@ impl<'s> Pairs<'s> {
         pairs.into_iter().enumerate().map(pair).collect()
     }
 
+    /// What is said where not all pairs of networks are looked at.
+    pub(super) fn sample(&self) -> Option<String> {
+        let containers = self.inside.iter().filter(|place| self.is_container(**place)).count();
+        (containers > ALL_PAIRS).then(|| {
+            format!(
+                "Of {containers} networks, neighbours by name and up to {REACHES} ways that are open were looked at, \
+                 not every two."
+            )
+        })
+    }
+
     fn some(&self) -> usize {
         SOME[usize::from(self.inside.len() > 2 * ALL_PAIRS)]
     }

@@ -17,7 +17,8 @@ pub(super) struct Subject {
 const SUBJECTS: usize = 3;
 
 /// For each NIC that is closed to somebody, the first of those. Networks go before flats; of networks, the one that Docker makes by itself goes first, a wildcard and an overlay last.
-pub(super) fn subjects(intent: &Intent<'_>, world: &World) -> Vec<Subject> {
+/// And how many more NICs there are.
+pub(super) fn subjects(intent: &Intent<'_>, world: &World) -> (Vec<Subject>, usize) {
     let mut networks: Vec<usize> = (0..intent.topology.networks.len()).collect();
     networks.sort_by_key(|index| {
         let network = &intent.topology.networks[*index];
@@ -38,7 +39,10 @@ pub(super) fn subjects(intent: &Intent<'_>, world: &World) -> Vec<Subject> {
         let sender = senders.iter().find(|sender| is_closed(intent, world, **sender, nic))?;
         Some(Subject { sender: *sender, nic })
     });
-    closed.take(SUBJECTS).collect()
+    let mut closed: Vec<Subject> = closed.collect();
+    let more = closed.len().saturating_sub(SUBJECTS);
+    closed.truncate(SUBJECTS);
+    (closed, more)
 }
 
 /// Whether a sender may open nothing to a NIC but what exceptions say, in any family that both have.

@@ -21,6 +21,8 @@ pub struct ComparisonJson<'c> {
     pub approaches: Vec<&'static str>,
     /// How many probes of the catalogue were not sent, because the user left them out.
     pub left_out: usize,
+    /// What the probes are a sample of, one sentence each; empty where every pair was looked at in full.
+    pub samples: &'c [String],
     /// The rows.
     pub questions: Vec<QuestionJson>,
     /// By approach: what all probes came to, and its claims.
@@ -240,6 +242,8 @@ pub struct VerificationJson<'c> {
     pub topology: &'c str,
     /// How many probes of the catalogue were not sent.
     pub left_out: usize,
+    /// What the probes are a sample of, one sentence each; empty where every pair was looked at in full.
+    pub samples: &'c [String],
     /// The approach, what all probes came to under it, and its claims.
     pub result: ApproachJson<'c>,
     /// Who and whom: expected, observed and combined.

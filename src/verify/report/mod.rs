@@ -38,6 +38,8 @@ pub struct Comparison {
     pub probes: Vec<Probe>,
     /// Names of probes of the catalogue that were not sent, because the user left them out.
     pub left_out: Vec<String>,
+    /// What the probes are a sample of, one sentence each.
+    pub samples: Vec<String>,
     /// Names of the lab's nodes, by place.
     pub nodes: Vec<String>,
     /// The host's own addresses, on all its links.
