@@ -17,7 +17,7 @@ pub struct Link {
     pub kind: Option<String>,
     /// The link that it is a port of, by number (`IFLA_MASTER`).
     pub master: Option<u32>,
-    /// The link below it, or its peer, by number (`IFLA_LINK`).
+    /// The link below it, or its peer, by number (`IFLA_LINK`; `IFLA_VXLAN_LINK` of a VXLAN).
     pub lower: Option<u32>,
     /// Whether the link below it is in another namespace (`IFLA_LINK_NETNSID`).
     pub lower_is_elsewhere: bool,
@@ -29,6 +29,8 @@ pub struct Link {
     pub vni: Option<u32>,
     /// `IFLA_VXLAN_PORT`, in host order.
     pub vxlan_port: Option<u16>,
+    /// The address that it sends from: `IFLA_VXLAN_LOCAL`, `IFLA_VXLAN_LOCAL6`.
+    pub vxlan_local: Option<IpAddr>,
 }
 
 /// An address of this host, with the length of its network: `RTM_NEWADDR`.

@@ -10,6 +10,7 @@ mod planner;
 mod refusal;
 mod round_trip;
 mod route;
+mod rtnl;
 mod sample;
 mod trace;
 

@@ -1,5 +1,7 @@
 //! The live state of this host, in the planner's own types.
 
+mod host;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -10,6 +12,8 @@ use crate::approach::SysctlKey;
 use crate::diff::{Journaled, LiveState};
 use crate::netlink::{self, Nftables};
 use crate::ruleset::TABLE_NAME;
+
+pub use host::host;
 
 /// Why the live state could not be read.
 #[derive(Debug)]
