@@ -35,8 +35,8 @@ struct Entry {
     written: String,
 }
 
-/// `/proc/sys/kernel/random/boot_id` (random(4)).
-fn boot_id() -> String {
+/// The boot that this is: `/proc/sys/kernel/random/boot_id` (random(4)); empty where it cannot be read.
+pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 

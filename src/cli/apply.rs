@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::host::Host;
+use super::saved;
 use super::topology::TopologyArg;
 use super::{Output, StateArgs, not_permitted};
 use crate::apply::state_dir::{self, Lock};
@@ -17,6 +18,9 @@ use crate::topology::{EntryId, Topology};
 
 /// Shows the plan, asks, applies it in one transaction, writes the sysctls, and reads everything back.
 /// Either all of it is done or nothing. Drops are in place before forwarding is switched on.
+///
+/// In place of a topology it takes a plan that `isoplan plan -o FILE` saved: then it does exactly that, or
+/// refuses because it is not what is to be done any more.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -55,14 +59,25 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if args.json && !args.yes && !args.dry_run {
         return Err(Failure::new("--json cannot ask").exit(Exit::Usage).hint("add --yes or --dry-run"));
     }
-    let topology = args.topology.checked(output)?;
+    let given = args.topology.given(output)?;
+    let topology = &given.topology;
     let command = format!("apply {}", args.topology.as_typed());
     let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
     // Whoever is not asked waits for his turn before he looks. Whoever is asked looks first, and what
     // changes until he has answered makes the plan stale.
     let early = if args.yes && !args.dry_run { Some(lock(&mut host, output, &command)?) } else { None };
-    let live = host.read(&topology)?;
-    let plan = Plan::new(&topology, &live);
+    let live = host.read(topology)?;
+    let plan = match &given.saved {
+        None => Plan::new(topology, &live),
+        Some(saved) => {
+            let plan = saved::again(saved, topology)?;
+            saved::still(saved, &plan, &live)?;
+            for what in saved::beside(&plan, &live) {
+                output.note(&what);
+            }
+            plan
+        }
+    };
     if !args.json {
         output.data(&render::plan::plan(&plan, output.style(args.all)))?;
     }
@@ -79,7 +94,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         None => lock(&mut host, output, &command)?,
     };
     let report = apply::carry_out(&mut host.nftables, &host.state, &plan.desired, &plan.diff, &live)
-        .map_err(|error| applying_failed(&error, &topology, &command))?;
+        .map_err(|error| applying_failed(&error, topology, &command))?;
     finish(args, output, &plan, Some(&live), report)
 }
 

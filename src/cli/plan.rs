@@ -1,18 +1,34 @@
 //! `isoplan plan`
 
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
 use super::host::Host;
+use super::saved::{self, Given};
 use super::topology::TopologyArg;
-use super::{Output, StateArgs};
+use super::{Output, StateArgs, file};
+use crate::diff::LiveState;
 use crate::error::{Exit, Failure};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanJson};
 use crate::render;
+use crate::saved::{Origin, SavedPlan};
 
 /// Compares the topology with the live rule set and sysctls of this host (or of the network namespace
 /// that it runs in) and prints what `apply` would do. Changes nothing.
+///
+/// With --against it compares with a snapshot of another host, and needs no privilege. In place of a topology
+/// it takes a saved plan, which it shows again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     topology: TopologyArg,
+    /// Save the plan for `isoplan apply FILE`, with the state that it was worked out from
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Compare with what `isoplan snapshot` saved, not with this host
+    #[arg(long, value_name = "SNAPSHOT")]
+    against: Option<PathBuf>,
     /// Print the plan as JSON (docs/json.md)
     #[arg(long)]
     json: bool,
@@ -26,25 +42,94 @@ pub(super) struct Args {
     state: StateArgs,
 }
 
+/// The JSON of a plan against a snapshot, or of a saved one, says where its state is from.
+#[derive(Serialize)]
+struct Json<'a> {
+    #[serde(flatten)]
+    plan: PlanJson<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<&'a Origin>,
+}
+
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    let topology = args.topology.checked(output)?;
+    match (&args.against, &args.output) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::new("a plan against a snapshot cannot be saved").exit(Exit::Usage).hint(
+                "a saved plan is carried out on the host that it was worked out on, where nothing has changed \
+                 since: run `isoplan plan -o FILE TOPOLOGY` there",
+            ));
+        }
+        (_, Some(path)) if path.as_os_str() == "-" => {
+            return Err(Failure::new("a plan is saved in a file").exit(Exit::Usage));
+        }
+        _ => {}
+    }
+    let given = args.topology.given(output)?;
+    if let Some(saved) = &given.saved {
+        if args.against.is_some() || args.output.is_some() {
+            return Err(Failure::new("this is a saved plan, which has its own state and is saved already")
+                .exit(Exit::Usage)
+                .hint("name a topology"));
+        }
+        let plan = saved::again(saved, &given.topology)?;
+        return shown(args, output, &plan, Some((&saved.origin, "Saved plan")));
+    }
+    if let Some(path) = &args.against {
+        let snapshot = saved::snapshot(path)?;
+        let plan = Plan::new(&given.topology, &snapshot.state);
+        return shown(args, output, &plan, Some((&snapshot.origin, "Against a snapshot")));
+    }
     let command = format!("plan {}", args.topology.as_typed());
     let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
-    let live = host.read(&topology)?;
-    let plan = Plan::new(&topology, &live);
+    let live = host.read(&given.topology)?;
+    let plan = Plan::new(&given.topology, &live);
+    if let Some(path) = &args.output {
+        save(path, &host, &plan, &given, live.clone())?;
+    }
+    shown(args, output, &plan, None)
+}
+
+fn save(path: &Path, host: &Host, plan: &Plan<'_>, given: &Given, live: LiveState) -> Result<(), Failure> {
+    let saved = SavedPlan::new(plan, &given.text, live, host.origin()?);
+    let bytes = saved.to_bytes().map_err(|error| Failure::from_error(&error))?;
+    file::write(path, &bytes)
+}
+
+fn shown(
+    args: &Args,
+    output: &mut Output,
+    plan: &Plan<'_>,
+    from: Option<(&Origin, &str)>,
+) -> Result<Exit, Failure> {
     if args.json {
-        output.json(&plan.json())?;
+        output.json(&Json { plan: plan.json(), against: from.map(|(origin, _)| origin) })?;
     } else {
-        output.data(&render::plan::plan(&plan, output.style(args.all)))?;
-        if !plan.diff.is_empty() {
-            let file = args.topology.as_typed();
-            output.data(&match plan.diff.missing.is_empty() {
-                true => format!("Nothing has been changed; `isoplan apply {file}` does it.\n"),
-                false => "Nothing has been changed. `isoplan apply` refuses until what is missing exists.\n"
-                    .to_owned(),
-            })?;
+        if let Some((origin, words)) = from {
+            output.note(&format!("{words}: {}.", saved::whose(origin, plan.generation)));
+        }
+        output.data(&render::plan::plan(plan, output.style(args.all)))?;
+        let what_next = what_next(args, plan);
+        if !what_next.is_empty() {
+            output.data(&format!("{what_next}\n"))?;
         }
     }
     let differs = args.detailed_exitcode && !plan.diff.is_empty();
     Ok(if differs { Exit::Differences } else { Exit::Done })
+}
+
+fn what_next(args: &Args, plan: &Plan<'_>) -> String {
+    let file = args.topology.as_typed();
+    let saved = args.output.as_ref().map(|path| path.display().to_string());
+    match (plan.diff.is_empty(), saved) {
+        (true, None) => String::new(),
+        (true, Some(saved)) => format!("Saved in {saved}."),
+        _ if !plan.diff.missing.is_empty() => {
+            "Nothing has been changed. `isoplan apply` refuses until what is missing exists.".to_owned()
+        }
+        (false, Some(saved)) => {
+            format!("Nothing has been changed; `isoplan apply {saved}` does exactly this, or refuses.")
+        }
+        (false, None) if args.against.is_some() => "Nothing has been changed.".to_owned(),
+        (false, None) => format!("Nothing has been changed; `isoplan apply {file}` does it."),
+    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Output;
 use crate::error::{Exit, Failure};
+use crate::saved;
 use crate::topology::{Refused, Topology, parse};
 
 /// Nobody writes more; the parser refuses it, and reading stops there.
@@ -71,7 +72,7 @@ fn load(path: &Path) -> Result<Loaded, Failure> {
 }
 
 /// The name of a file, for messages, and what is in it.
-fn text(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+pub(super) fn text(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     let (name, bytes) = if path.as_os_str() == "-" {
         ("<stdin>".to_owned(), read_from(io::stdin().lock()))
     } else {
@@ -93,6 +94,11 @@ fn text(path: &Path) -> Result<(String, Vec<u8>), Failure> {
 
 fn read_from(reader: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    reader.take(READ_AT_MOST).read_to_end(&mut bytes)?;
+    let mut reader = reader.take(READ_AT_MOST);
+    reader.read_to_end(&mut bytes)?;
+    if saved::is_document(&bytes) {
+        reader.set_limit((saved::LONGEST + 1).saturating_sub(bytes.len()) as u64);
+        reader.read_to_end(&mut bytes)?;
+    }
     Ok(bytes)
 }

@@ -109,6 +109,17 @@ pub fn sysctl(key: &SysctlKey) -> Result<Option<String>, Error> {
     }
 }
 
+/// Every sysctl that a plan for any topology could ask for, of the links that there are.
+pub fn every_key() -> Vec<SysctlKey> {
+    let interfaces = [SysctlKey::IP_FORWARD, SysctlKey::IPV6_FORWARD].map(SysctlKey::interfaces);
+    let links = interfaces.into_iter().flat_map(|directory| {
+        let links = fs::read_dir(PathBuf::from("/proc/sys").join(directory)).into_iter().flatten().flatten();
+        links.filter_map(move |link| Some(format!("{directory}/{}/forwarding", link.file_name().to_str()?)))
+    });
+    let switches = [SysctlKey::IP_FORWARD, SysctlKey::IPV6_FORWARD, SysctlKey::REDIRECTS];
+    links.chain(switches.map(str::to_owned)).map(SysctlKey).collect()
+}
+
 /// Keys that are not what the switch made of them, with their values: writing the switch would lose them. Those that vanish meanwhile, or cannot be read, are left out.
 pub fn deviating(switch: &str, value: &str) -> Vec<(SysctlKey, String)> {
     let directory = SysctlKey::interfaces(switch);

@@ -77,8 +77,8 @@ pub(super) fn plain(text: &str) -> String {
 pub struct Text(String);
 
 impl Text {
-    /// In bytes. Host names and kernel releases have 64 at most (uname(2)).
-    const LONGEST: usize = 256;
+    /// In bytes, as a path (PATH_MAX). Host names and kernel releases have 64 at most (uname(2)).
+    const LONGEST: usize = 4096;
 
     /// The text as far as it is fit to be one.
     pub fn new(text: &str) -> Self {
@@ -112,7 +112,7 @@ impl TryFrom<String> for Text {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         if text.len() > Self::LONGEST {
-            Err("a text of more than 256 bytes")
+            Err("a text of more than 4096 bytes")
         } else if text.chars().any(char::is_control) {
             Err("a text with control characters")
         } else {

@@ -8,8 +8,10 @@
 mod consistent;
 mod date;
 mod document;
+mod plan;
 mod snapshot;
 
 pub use date::{age, utc};
 pub use document::{Error, LONGEST, Text, is_document, read, write};
+pub use plan::{SavedPlan, Source, Steps, moved};
 pub use snapshot::{Origin, Snapshot};
