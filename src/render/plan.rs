@@ -55,7 +55,7 @@ pub fn changes(topology: &Topology, diff: &Diff, style: Style) -> String {
 
 fn push_remarks(text: &mut String, plan: &Plan<'_>, style: Style) {
     for remark in plan.remarks() {
-        push_wrapped(text, &remark, style.width, 0);
+        push_wrapped(text, &printable(&remark), style.width, 0);
     }
     // Phrases go on one line, sentences on one each.
     if plan.desired.not_covered.iter().all(|what| what.len() < 70) {
@@ -70,6 +70,11 @@ fn push_remarks(text: &mut String, plan: &Plan<'_>, style: Style) {
             text.push_str(&sentence[2..]);
         }
     }
+}
+
+/// A text for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The elements of one set that a list of changes starts with.
@@ -241,6 +246,9 @@ impl Writer<'_> {
     /// The reason goes behind where it fits, else below.
     fn finish(&mut self, column: usize, what: &str, reason: &str) {
         const REASON_AT: usize = 44;
+        // Names and comments of others come from the kernel, or from a file.
+        let what = &printable(what);
+        let reason = &printable(reason);
         let used = column + what.chars().count();
         if reason.is_empty() {
             let _ = writeln!(self.text, "{what}");
