@@ -96,8 +96,13 @@ enum Verb {
     /// Check a topology file and show who may talk to whom
     Check(check::Args),
     /// Show what would change on this host, and change nothing
+    ///
+    /// In place of a topology it takes a plan that -o saved, and shows that again.
     Plan(plan::Args),
     /// Carry out a plan: show it, ask, apply it in one transaction, read it back
+    ///
+    /// In place of a topology it takes a plan that `isoplan plan -o FILE` saved: then it does exactly that, or
+    /// refuses because it is not what is to be done any more.
     Apply(apply::Args),
     /// Tell whether the policy is in place, and what it has dropped
     Status(status::Args),
