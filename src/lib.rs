@@ -6,10 +6,12 @@
 
 pub mod apply;
 pub mod approach;
+pub mod boot;
 pub mod cli;
 pub mod diff;
 pub mod error;
 pub mod host;
+pub mod install;
 pub mod intent;
 pub mod lab;
 pub mod live;
