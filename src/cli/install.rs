@@ -325,7 +325,7 @@ pub(super) fn listing(root: &Root, changes: &[Change], commands: &[Systemctl]) -
     for command in commands {
         text += &format!("$ {}\n", command.as_typed());
     }
-    text.push_str("\n");
+    text.push('\n');
     text
 }
 
@@ -348,7 +348,7 @@ fn refused(root: &Root, changes: &[Change]) -> Failure {
 
 /// What is installed and will not do what it should.
 fn warn(args: &Args, root: &Root, output: &mut Output) {
-    if let (Some(exec), true) = (&args.exec_path, true)
+    if let Some(exec) = &args.exec_path
         && !root.has(exec.trim_start_matches('/'))
     {
         output.note(&format!(

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules above the line of `docs/architecture.md`.
-const CORE: [&str; 10] =
-    ["topology", "intent", "ruleset", "approach", "diff", "plan", "render", "verify", "host", "saved"];
+const CORE: [&str; 11] = [
+    "topology", "intent", "ruleset", "approach", "boot", "diff", "plan", "render", "verify", "host", "saved",
+];
 
 /// The modules below it.
-const SHELL: [&str; 5] = ["live", "apply", "netlink", "lab", "cli"];
+const SHELL: [&str; 6] = ["live", "apply", "install", "netlink", "lab", "cli"];
 
 /// Modules of std that read or change the world, or the clock, or make another order each time.
 const STD: [&str; 7] = ["fs", "process", "env", "time", "thread", "io", "os"];
