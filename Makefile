@@ -14,7 +14,7 @@ help:
 	@echo 'make build         build target/release/isoplan'
 	@echo 'make check         formatting and lints'
 	@echo 'make docs          build the documentation of the code'
-	@echo 'make install-deps  install the Debian packages that these need, where missing'
+	@echo 'make install-deps  install the Debian packages that these need, where missing; daemons are only unpacked'
 
 demo: demo-deps
 	$(CARGO) build --release --locked --bin isoplan --example demo
@@ -36,6 +36,9 @@ docs: demo-deps
 install-deps: FOR_TESTS = yes
 install-deps demo-deps:
 	@$(INSTALL)
+	@[ -z '$(FOR_TESTS)' ] || sh tests/neighbours/packages.sh "$$($(TARGET_DIR))/tmp/neighbours"
+
+TARGET_DIR = $(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
 
 # Collects in $$missing the packages of what is not there, and installs those. The package lists are
 # fetched only when the packages cannot be found without.

@@ -56,6 +56,18 @@ impl Node {
         })
     }
 
+    /// The namespace of a process, a container's for example.
+    pub(crate) fn of_process(name: &str, index: usize, process: u32) -> io::Result<Self> {
+        let namespace = File::open(format!("/proc/{process}/ns/net"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            index,
+            addresses: Vec::new(),
+            partners: Vec::new(),
+            namespace: Some(namespace),
+        })
+    }
+
     pub(crate) fn is_host(&self) -> bool {
         self.namespace.is_none()
     }

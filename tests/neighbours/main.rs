@@ -1,0 +1,29 @@
+//! isoplan beside real daemons: dockerd, podman with netavark, firewalld and ufw, from Debian's packages.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test tells what it measured, and why it skips"
+)]
+
+#[path = "../lab/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "a part of it is used here")]
+mod lab;
+
+/// dockerd and its containers.
+mod docker;
+/// Not a test: a host of one's own for daemons.
+mod host;
+/// Nothing is left, however a test ends.
+mod left;
+/// Not a test: what must be closed and what open around containers.
+mod look;
+/// Not a test: what others have on the host, as text to compare.
+mod others;
+/// Not a test: a host with two NICs, its neighbours, and probes.
+mod site;
+/// dockerd with either back end of iptables.
+mod with_docker;
+
+/// The program under test.
+const ISOPLAN: &str = env!("CARGO_BIN_EXE_isoplan");
