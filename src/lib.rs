@@ -22,3 +22,5 @@ pub mod ruleset;
 pub mod saved;
 pub mod topology;
 pub mod verify;
+pub mod vigil;
+pub mod watch;

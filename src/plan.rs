@@ -37,9 +37,27 @@ impl<'t> Plan<'t> {
         let intent = Intent::new(topology);
         let desired = desired(&intent);
         let diff = diff(&desired, live);
-        let absent = absent(topology, live);
-        let (uncovered, unknown) = beside(&intent, live);
+        let Surroundings { absent, uncovered, unknown } = Surroundings::new(&intent, live);
         Self { topology, intent, desired, diff, generation: live.generation, absent, uncovered, unknown }
+    }
+}
+
+/// What a topology and a host do not have in common: for remarks, not for changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// As [`Plan::absent`].
+    pub absent: Vec<String>,
+    /// As [`Plan::uncovered`].
+    pub uncovered: Vec<String>,
+    /// As [`Plan::unknown`].
+    pub unknown: Vec<String>,
+}
+
+impl Surroundings {
+    /// Works them out; of the live state only links and addresses matter.
+    pub fn new(intent: &Intent<'_>, live: &LiveState) -> Self {
+        let (uncovered, unknown) = beside(intent, live);
+        Self { absent: absent(intent.topology, live), uncovered, unknown }
     }
 }
 

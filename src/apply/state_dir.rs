@@ -13,6 +13,9 @@ use crate::netlink;
 /// resets the sysctls that it is about.
 pub const DEFAULT: &str = "/run/isoplan";
 
+/// The lock that is held while the kernel is being changed.
+const LOCK: &str = "lock";
+
 /// Why the state directory cannot be used.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -127,17 +130,8 @@ impl StateDir {
     ///
     /// When the directory cannot be used.
     pub fn lock(&self, mut on_wait: impl FnMut()) -> Result<Lock, Error> {
-        self.create()?;
-        let path = self.path.join("lock");
+        let (path, file) = self.open_lock(LOCK)?;
         let open = |source: io::Error| Error::Open { path: path.clone(), source };
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
-            .open(&path)
-            .map_err(open)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Lock(lock)),
             Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
@@ -147,5 +141,46 @@ impl StateDir {
             }
             Err((_, errno)) => Err(open(errno.into())),
         }
+    }
+
+    /// Takes the lock if nobody holds it.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be used.
+    pub fn try_lock(&self) -> Result<Option<Lock>, Error> {
+        self.try_lock_of(LOCK)
+    }
+
+    /// Takes the lock that a watch holds as long as it runs, if there is no other.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be used.
+    pub fn try_lock_of_watch(&self) -> Result<Option<Lock>, Error> {
+        self.try_lock_of("watch.lock")
+    }
+
+    fn try_lock_of(&self, name: &str) -> Result<Option<Lock>, Error> {
+        let (path, file) = self.open_lock(name)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(Lock(lock))),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(Error::Open { path, source: errno.into() }),
+        }
+    }
+
+    fn open_lock(&self, name: &str) -> Result<(PathBuf, File), Error> {
+        self.create()?;
+        let path = self.path.join(name);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
+            .open(&path)
+            .map_err(|source| Error::Open { path: path.clone(), source })?;
+        Ok((path, file))
     }
 }

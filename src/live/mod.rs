@@ -136,7 +136,7 @@ pub fn deviating(switch: &str, value: &str) -> Vec<(SysctlKey, String)> {
 
 /// This host's own addresses by link, but for loopback and link-local ones. None where they cannot be read:
 /// only remarks depend on them.
-fn addresses() -> BTreeMap<String, BTreeSet<IpAddr>> {
+pub(crate) fn addresses() -> BTreeMap<String, BTreeSet<IpAddr>> {
     let mut addresses: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
     for entry in nix::ifaddrs::getifaddrs().into_iter().flatten() {
         let Some(address) = entry.address else { continue };
@@ -154,7 +154,7 @@ fn addresses() -> BTreeMap<String, BTreeSet<IpAddr>> {
 }
 
 /// The names of all links. `/proc/net` would show the main thread's namespace (proc(5)).
-fn links() -> io::Result<BTreeSet<String>> {
+pub(crate) fn links() -> io::Result<BTreeSet<String>> {
     let text = fs::read_to_string("/proc/thread-self/net/dev")?;
     // Two lines of headings, then "  eth0: ...".
     let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));

@@ -25,6 +25,7 @@ mod encode;
 mod encode_expr;
 mod encode_set;
 mod error;
+pub mod events;
 #[expect(unsafe_code, reason = "libnftnl objects and socket options; the crate's only unsafe code")]
 mod ffi;
 mod read;

@@ -84,6 +84,11 @@ impl Nftables {
         Ok(Self { socket, buffer: vec![0; RECEIVE_BUFFER / 8], seq: FIRST_SEQ })
     }
 
+    /// The port of the socket: what the kernel names as the origin of its transactions.
+    pub fn port(&self) -> u32 {
+        self.socket.portid()
+    }
+
     /// The number of the current rule set; every transaction of anybody counts it up.
     pub fn generation(&mut self) -> Result<u32, Error> {
         const WHAT: &str = "the generation of the rule set";

@@ -58,13 +58,19 @@ pub(super) mod msg {
     pub(in super::super) const TRACE: u16 = 17;
     pub(in super::super) const NEWOBJ: u16 = 18;
     pub(in super::super) const GETOBJ: u16 = 19;
+    pub(in super::super) const DELOBJ: u16 = 20;
     pub(in super::super) const NEWFLOWTABLE: u16 = 22;
     pub(in super::super) const GETFLOWTABLE: u16 = 23;
+    pub(in super::super) const DELFLOWTABLE: u16 = 24;
 }
 
 /// Attribute numbers: `enum nft_*_attributes`.
 pub(super) mod nfta {
     pub(in super::super) const GEN_ID: u16 = 1;
+    pub(in super::super) const GEN_PROC_PID: u16 = 2;
+    pub(in super::super) const GEN_PROC_NAME: u16 = 3;
+    /// Of the table that a message is about, whatever its type.
+    pub(in super::super) const ANY_TABLE: u16 = 1;
     pub(in super::super) const LIST_ELEM: u16 = 1;
 
     pub(in super::super) const TABLE_NAME: u16 = 1;
@@ -207,6 +213,8 @@ pub(super) struct Message<'a> {
     pub(super) kind: u16,
     pub(super) flags: u16,
     pub(super) seq: u32,
+    /// The port of the socket that it answers, or whose request it tells of.
+    pub(super) port: u32,
     /// What follows the netlink header.
     pub(super) payload: &'a [u8],
 }
@@ -241,6 +249,7 @@ impl<'a> Iterator for Messages<'a> {
             kind: u16::from_ne_bytes([header[4], header[5]]),
             flags: u16::from_ne_bytes([header[6], header[7]]),
             seq: u32::from_ne_bytes(header[8..12].try_into().ok()?),
+            port: u32::from_ne_bytes(header[12..16].try_into().ok()?),
             payload,
         };
         self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules above the line of `docs/architecture.md`.
-const CORE: [&str; 11] = [
+const CORE: [&str; 12] = [
     "topology", "intent", "ruleset", "approach", "boot", "diff", "plan", "render", "verify", "host", "saved",
+    "vigil",
 ];
 
 /// The modules below it.
-const SHELL: [&str; 6] = ["live", "apply", "install", "netlink", "lab", "cli"];
+const SHELL: [&str; 7] = ["live", "apply", "install", "watch", "netlink", "lab", "cli"];
 
 /// Modules of std that read or change the world, or the clock, or make another order each time.
 const STD: [&str; 7] = ["fs", "process", "env", "time", "thread", "io", "os"];

@@ -1,0 +1,371 @@
+//! Reading, comparing, repairing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Error, LOCK_EVERY, Standing, Watch, peers, systemd};
+use crate::apply::{self, journal};
+use crate::approach::{Desired, SysctlKey, desired};
+use crate::diff::{Action, Diff, LiveState, diff};
+use crate::error::Failure;
+use crate::intent::Intent;
+use crate::live;
+use crate::topology::Topology;
+use crate::vigil::{
+    Event, Fight, Judgement, KNOWN, Level, Matter, Moment, Notice, Writers, first_changes, guess, matters,
+};
+
+impl Watch<'_> {
+    /// Reads everything, and does what is to be done about it.
+    pub(super) fn look(&mut self) -> Result<(), Error> {
+        self.again = None;
+        let _lock = if self.config.report {
+            None
+        } else {
+            match self.config.state.try_lock() {
+                Ok(Some(lock)) => Some(lock),
+                Ok(None) => {
+                    if !self.waits_for_lock && self.standing == Standing::Starting {
+                        self.line(
+                            Level::Notice,
+                            Event::Held,
+                            "another isoplan is changing this host; waiting for it",
+                        );
+                    }
+                    self.waits_for_lock = true;
+                    self.again = Some(self.now().after(LOCK_EVERY));
+                    return Ok(());
+                }
+                Err(error) => return self.failed(Error::State(error)),
+            }
+        };
+        self.waits_for_lock = false;
+        // What others did under the lock has been told by now.
+        self.hear();
+        let now = self.now();
+        self.burst.looked(now);
+        let live = match self.read() {
+            Ok(live) => live,
+            Err(error) => return self.failed(error),
+        };
+        let wanted = present(&self.desired, &live);
+        let diff = diff(&wanted, &live);
+        if !self.config.report && self.is_for_another(&live, &diff) {
+            return Ok(());
+        }
+        let matters = matters(&diff);
+        if diff.is_empty() {
+            return self.in_place(&diff);
+        }
+        if self.config.report {
+            self.report(&diff, matters);
+            return self.ready(&diff);
+        }
+        if let Judgement::NotBefore(due) = self.fights.judge(now, &matters) {
+            self.again = Some(due);
+            self.drift = matters;
+            self.tell_status();
+            return Ok(());
+        }
+        self.repair(&wanted, &diff, &live, &matters)
+    }
+
+    fn read(&mut self) -> Result<LiveState, Error> {
+        let journal = journal::read(&self.config.state).map_err(Error::State)?;
+        let keys: Vec<SysctlKey> = self.desired.sysctls.iter().map(|sysctl| sysctl.key.clone()).collect();
+        live::read(&mut self.nftables, keys, journal).map_err(|error| match error {
+            live::Error::Ruleset(error) => Error::Kernel(error),
+            error => Error::Live(error),
+        })
+    }
+
+    /// Whether the host is in the hands of another isoplan: then nothing is repaired.
+    fn is_for_another(&mut self, live: &LiveState, diff: &Diff) -> bool {
+        if self.standing == Standing::Starting {
+            self.peer = false;
+            return false;
+        }
+        let peer = std::mem::take(&mut self.peer) || live.journal != self.journal;
+        self.journal.clone_from(&live.journal);
+        if peers::is_pending(&self.config.state) {
+            if self.standing != Standing::Held {
+                self.standing = Standing::Held;
+                let message = "a change by isoplan waits to be confirmed; nothing is repaired until it is kept or undone";
+                self.line(Level::Warning, Event::Held, message);
+                self.tell_status();
+            }
+            // What is there afterwards is isoplan's own doing.
+            self.peer = true;
+            return true;
+        }
+        let was_away = matches!(self.standing, Standing::Held | Standing::Down);
+        if diff.is_empty() {
+            if was_away {
+                let message = format!(
+                    "{} is in place again by isoplan itself, and kept from now on",
+                    self.config.topology.file
+                );
+                self.resume(&message);
+            }
+            return false;
+        }
+        if !peer {
+            return was_away;
+        }
+        if let Some(taken) = self.taken_over(live) {
+            self.resume(&taken);
+            return false;
+        }
+        if self.standing != Standing::Down {
+            self.standing = Standing::Down;
+            let message = format!(
+                "isoplan itself changed the policy to something else than {} asks for: nothing is repaired any more. \
+                 To have it kept again: systemctl reload isoplan-watch (SIGHUP), or apply it",
+                self.config.topology.file
+            );
+            self.line(Level::Warning, Event::StoodDown, message);
+        }
+        self.forget_suspects();
+        self.tell_status();
+        true
+    }
+
+    /// Another isoplan has changed the policy: perhaps to what the file asks for by now, or back to what was
+    /// kept before that.
+    fn taken_over(&mut self, live: &LiveState) -> Option<String> {
+        let is_there = |wanted: &Desired| diff(&present(wanted, live), live).changes.is_empty();
+        if let Some((_, before)) = &self.previous
+            && is_there(before)
+        {
+            let (topology, desired) = self.previous.take()?;
+            (self.config.topology, self.desired) = (topology, desired);
+            return Some(
+                "what was kept before is in place again by isoplan itself, and kept from now on".to_owned(),
+            );
+        }
+        let topology: Topology = (self.config.load)().ok()?;
+        let wanted = desired(&Intent::new(&topology));
+        if !is_there(&wanted) {
+            return None;
+        }
+        let topology = std::mem::replace(&mut self.config.topology, topology);
+        self.previous = Some((topology, std::mem::replace(&mut self.desired, wanted)));
+        Some(format!(
+            "{} was changed and applied by isoplan itself, and is kept from now on",
+            self.config.topology.file
+        ))
+    }
+
+    fn resume(&mut self, message: &str) {
+        self.standing = Standing::Keeping;
+        self.drift.clear();
+        self.line(Level::Notice, Event::Resumed, message);
+        let now = self.now();
+        self.remarks_at.get_or_insert(now);
+        self.again = Some(now);
+    }
+
+    /// Everything is as it should be.
+    fn in_place(&mut self, diff: &Diff) -> Result<(), Error> {
+        if self.config.report && !self.drift.is_empty() {
+            let message =
+                format!("{} is in place again: {} objects", self.config.topology.file, diff.objects);
+            self.line(Level::Notice, Event::InPlace, message);
+        }
+        self.drift.clear();
+        self.forget_suspects();
+        self.trouble = None;
+        self.ready(diff)
+    }
+
+    fn forget_suspects(&mut self) {
+        self.suspects = Writers::default();
+        self.story = None;
+        self.since = None;
+    }
+
+    /// The first look came out: the manager may go on.
+    fn ready(&mut self, diff: &Diff) -> Result<(), Error> {
+        if self.standing == Standing::Starting {
+            self.standing = Standing::Keeping;
+            self.journal = journal::read(&self.config.state).map_err(Error::State)?;
+            let file = &self.config.topology.file;
+            let message = match (self.config.report, diff.is_empty()) {
+                (true, true) => format!(
+                    "watching {file}: {} objects in place; nothing is repaired (--report)",
+                    diff.objects
+                ),
+                (true, false) => format!(
+                    "watching {file}: {} differences; nothing is repaired (--report)",
+                    diff.changes.len()
+                ),
+                _ => format!("watching {file}: {} objects in place", diff.objects),
+            };
+            self.line(Level::Notice, Event::Started, message);
+            self.tell_status();
+            self.manager.tell("READY=1");
+        }
+        self.tell_status();
+        Ok(())
+    }
+
+    fn report(&mut self, diff: &Diff, matters: BTreeSet<Matter>) {
+        if matters != self.drift {
+            let notice = Notice::new(Level::Warning, Event::Drift, self.told(diff, "not repaired"));
+            let notice = notice.about(diff, &self.suspects);
+            self.drift = matters;
+            self.say(notice);
+        }
+        self.forget_suspects();
+    }
+
+    fn repair(
+        &mut self,
+        wanted: &Desired,
+        diff: &Diff,
+        live: &LiveState,
+        matters: &BTreeSet<Matter>,
+    ) -> Result<(), Error> {
+        let since = self.since;
+        let done = apply::carry_out(&mut self.nftables, &self.config.state, wanted, diff, live);
+        let now = self.now();
+        match done {
+            Ok(_) => {}
+            // It was done; somebody was quick to undo it, which is the next thing to be told of.
+            Err(apply::Error::ReadsBackDifferently(_) | apply::Error::NotReadBack(_)) => self.burst.told(now),
+            // Nothing was done, because others went on writing: what there is now is looked at.
+            Err(apply::Error::PlanIsStale | apply::Error::KeepsMoving) => {
+                self.burst.told(now);
+                return Ok(());
+            }
+            Err(error) => return self.failed(Error::Apply(error)),
+        }
+        self.repairs += 1;
+        self.trouble = None;
+        self.drift.clear();
+        self.journal = journal::read(&self.config.state).unwrap_or_else(|_| live.journal.clone());
+        let fights = self.fights.repaired(now, matters, &self.suspects);
+        let took = since.map(|since| now.since(since));
+        let how = took.map_or_else(|| "repaired".to_owned(), |took| format!("repaired in {took} ms"));
+        let mut notice = Notice::new(Level::Notice, Event::Repaired, self.told(diff, &how));
+        notice.took_ms = took;
+        let notice = notice.about(diff, &self.suspects);
+        // In a fight it is the fight that is told of.
+        if fights.iter().all(|fight| fight.is_new) {
+            self.say(notice);
+        }
+        self.forget_suspects();
+        if let Some(fight) = fights.into_iter().min_by_key(|fight| fight.pause) {
+            self.tell_of(&fight);
+        }
+        self.ready(diff)
+    }
+
+    fn tell_of(&mut self, fight: &Fight) {
+        let message = format!(
+            "{} keeps undoing {}: repaired {} times, and the next time not before {} s have passed",
+            fight.writers,
+            fight.matter,
+            fight.repairs,
+            fight.pause / 1_000
+        );
+        let mut notice = Notice::new(Level::Warning, Event::BackingOff, message);
+        notice.writers = fight.writers.each().collect();
+        self.say(notice);
+        self.tell_status();
+    }
+
+    /// Who did what, what came of it, and which changes that means.
+    fn told(&self, diff: &Diff, outcome: &str) -> String {
+        let who = match (&self.story, self.standing == Standing::Starting) {
+            (Some(story), _) => story.clone(),
+            (None, true) => "not in place at the start".to_owned(),
+            (None, false) if diff.ops.is_empty() => match guess(&diff.sysctls, &systemd::running(&KNOWN)) {
+                Some(guess) => format!("sysctls were changed ({guess})"),
+                None => "sysctls were changed by somebody".to_owned(),
+            },
+            (None, false) => format!("not what {} asks for", self.config.topology.file),
+        };
+        let counts =
+            [(Action::Create, "to create"), (Action::Change, "to change"), (Action::Delete, "to delete")];
+        let counts: Vec<String> = counts
+            .into_iter()
+            .map(|(action, words)| (diff.count(action), words))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, words)| format!("{count} {words}"))
+            .collect();
+        let changes = first_changes(diff);
+        let more = diff.changes.len() - changes.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{who}; {outcome}: {} ({}{more})", counts.join(", "), changes.join(", "))
+    }
+
+    /// Before it is ready a failure ends it; then it is said, and tried again.
+    fn failed(&mut self, error: Error) -> Result<(), Error> {
+        if self.standing == Standing::Starting {
+            return Err(error);
+        }
+        let failure = Failure::from_error(&error);
+        let mut message = failure.message;
+        for cause in failure.causes {
+            message.push_str(": ");
+            message.push_str(&cause);
+        }
+        let now = self.now();
+        self.in_trouble(now);
+        self.manager.status(&format!("Failed: {message}"));
+        self.line(Level::Error, Event::Failed, message);
+        Ok(())
+    }
+
+    /// Whether a sysctl of the plan has another value than it should, and that is news.
+    pub(super) fn compare_sysctls(&mut self) {
+        if matches!(self.standing, Standing::Starting | Standing::Held) {
+            return;
+        }
+        let keys = self.desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
+        let now: BTreeMap<SysctlKey, String> = live::sysctls(keys, &[]).unwrap_or_default();
+        let differs = self.desired.sysctls.iter().any(|sysctl| {
+            now.get(&sysctl.key).is_some_and(|value| *value != sysctl.value)
+                && !self.drift.contains(&Matter::Sysctl(sysctl.key.0.clone()))
+        });
+        if differs && self.standing == Standing::Keeping {
+            let now: Moment = self.now();
+            self.since.get_or_insert(now);
+            self.burst.told(now);
+        }
+    }
+
+    /// The state in a line, for `systemctl status`.
+    pub(super) fn tell_status(&mut self) {
+        let file = &self.config.topology.file;
+        let status = match self.standing {
+            Standing::Starting => return,
+            Standing::Held => "Held: a change by isoplan waits to be confirmed".to_owned(),
+            Standing::Down => {
+                format!("Standing down: isoplan itself changed the policy to something else than {file}")
+            }
+            Standing::Keeping if self.config.report && !self.drift.is_empty() => {
+                format!("Not in place: {file} (--report)")
+            }
+            Standing::Keeping => match self.fights.each().max_by_key(|fight| fight.repairs) {
+                Some(fight) => format!(
+                    "Backing off: {} keeps undoing {}, repaired {} times, at most every {} s",
+                    fight.writers,
+                    fight.matter,
+                    fight.repairs,
+                    fight.pause / 1_000
+                ),
+                None => format!("In place: {file}; {} repairs", self.repairs),
+            },
+        };
+        self.manager.status(&status);
+    }
+}
+
+/// The desired state without sysctls of interfaces that are not there: the rest is not to wait for them, and
+/// they are written when the interface appears.
+fn present(desired: &Desired, live: &LiveState) -> Desired {
+    let mut desired = desired.clone();
+    desired.sysctls.retain(|sysctl| live.sysctls.contains_key(&sysctl.key));
+    desired
+}
