@@ -287,7 +287,7 @@ mod tests {
     /// Every reader on the same bytes.
     fn read_all(bytes: &[u8]) {
         for kind in [RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE] {
-            let message = Message { kind, flags: 0, seq: 0, payload: bytes };
+            let message = Message { kind, flags: 0, seq: 0, port: 0, payload: bytes };
             let _ = (link(message), address(message));
             routes(message, &mut Vec::new());
         }
