@@ -20,10 +20,16 @@ mod left;
 mod look;
 /// Not a test: what others have on the host, as text to compare.
 mod others;
+/// Not a test: Podman and its containers.
+mod podman;
+/// Not a test: a sender that never stops.
+mod sender;
 /// Not a test: a host with two NICs, its neighbours, and probes.
 mod site;
 /// dockerd with either back end of iptables.
 mod with_docker;
+/// Podman with netavark, alone and beside dockerd.
+mod with_podman;
 
 /// The program under test.
 const ISOPLAN: &str = env!("CARGO_BIN_EXE_isoplan");
