@@ -15,6 +15,7 @@ pub mod install;
 pub mod intent;
 pub mod lab;
 pub mod live;
+pub mod meaning;
 pub mod netlink;
 pub mod plan;
 pub mod render;

@@ -197,6 +197,28 @@ pub struct OriginJson {
     pub line: Option<u32>,
 }
 
+/// The changes of a diff, whose origins are entries of that topology.
+pub fn changes_json<'p>(topology: &Topology, diff: &'p Diff) -> Vec<ChangeJson<'p>> {
+    let origin = |id: EntryId| {
+        let entry = topology.entry(id);
+        OriginJson { entry: entry.to_string(), line: (entry.line > 0).then_some(entry.line) }
+    };
+    diff.changes
+        .iter()
+        .map(|change| ChangeJson {
+            action: change.action.as_str(),
+            kind: change.kind.as_str(),
+            table: change.family.map(|family| format!("{family} {}", crate::ruleset::TABLE_NAME)),
+            name: &change.name,
+            rule: change.rule.as_ref().map(|id| id.0.as_str()),
+            old: change.old.as_deref(),
+            new: change.new.as_deref(),
+            why: &change.why,
+            from: change.origins.iter().map(|id| origin(*id)).collect(),
+        })
+        .collect()
+}
+
 /// The first few of a list, and how many more there are.
 fn first(names: &[String]) -> String {
     const SHOWN: usize = 6;
@@ -221,36 +243,13 @@ impl Plan<'_> {
                 delete: self.diff.count(Action::Delete),
                 objects: self.diff.objects,
             },
-            changes: self.changes_json(),
+            changes: changes_json(self.topology, &self.diff),
             missing_sysctls: self.diff.missing.iter().map(|sysctl| sysctl.key.0.as_str()).collect(),
             absent_interfaces: &self.absent,
             unknown_interfaces: &self.unknown,
             uncovered_addresses: &self.uncovered,
             not_covered: &self.desired.not_covered,
         }
-    }
-
-    fn changes_json(&self) -> Vec<ChangeJson<'_>> {
-        self.diff
-            .changes
-            .iter()
-            .map(|change| ChangeJson {
-                action: change.action.as_str(),
-                kind: change.kind.as_str(),
-                table: change.family.map(|family| format!("{family} {}", crate::ruleset::TABLE_NAME)),
-                name: &change.name,
-                rule: change.rule.as_ref().map(|id| id.0.as_str()),
-                old: change.old.as_deref(),
-                new: change.new.as_deref(),
-                why: &change.why,
-                from: change.origins.iter().map(|origin| self.origin_json(*origin)).collect(),
-            })
-            .collect()
-    }
-
-    fn origin_json(&self, id: EntryId) -> OriginJson {
-        let entry = self.topology.entry(id);
-        OriginJson { entry: entry.to_string(), line: (entry.line > 0).then_some(entry.line) }
     }
 
     /// What this host has and the file does not tell of.

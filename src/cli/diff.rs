@@ -1,16 +1,46 @@
 //! `isoplan diff`
 
-use super::{Output, StateArgs};
-use crate::error::{Exit, Failure};
+use std::path::PathBuf;
 
-/// Show what changes in meaning between two topology files, and the rules that do it.
+use super::Output;
+use super::topology::TopologyArg;
+use crate::error::{Exit, Failure};
+use crate::intent::Intent;
+use crate::meaning::Comparison;
+use crate::render;
+
+/// Compares two topology files and says first what changes in meaning: which pairs of networks gain or lose
+/// which way, what opens before what closes; then the rules that do it. Needs no privilege and looks at no
+/// host.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    state: StateArgs,
+    /// The topology file as it is now; - reads it from stdin
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+    /// The topology file as it is meant to be
+    #[arg(value_name = "NEW")]
+    new: PathBuf,
+    /// Print the differences as JSON (docs/json.md)
+    #[arg(long)]
+    json: bool,
+    /// Exit with 2 when there are differences
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// List every pair and every element, not only the first few
+    #[arg(long)]
+    all: bool,
 }
 
-pub(super) fn run(args: &Args, _output: &mut Output) -> Result<Exit, Failure> {
-    let _ = &args.state;
-    Err(Failure::new("not built yet"))
+pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let old = TopologyArg { topology: args.old.clone() }.checked(output);
+    let new = TopologyArg { topology: args.new.clone() }.checked(output);
+    let (old, new) = (old?, new?);
+    let comparison = Comparison::new(&Intent::new(&old), &Intent::new(&new));
+    if args.json {
+        output.json(&render::meaning::json(&comparison, &old, &new))?;
+    } else {
+        output.data(&render::meaning::text(&comparison, &old, &new, output.style(args.all)))?;
+    }
+    let differs = args.detailed_exitcode && !comparison.is_empty();
+    Ok(if differs { Exit::Differences } else { Exit::Done })
 }

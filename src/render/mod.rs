@@ -7,6 +7,7 @@ pub mod iptables;
 pub mod json;
 pub mod junit;
 pub mod matrix;
+pub mod meaning;
 pub mod means;
 pub mod nft;
 pub mod plan;

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules above the line of `docs/architecture.md`.
-const CORE: [&str; 12] = [
+const CORE: [&str; 13] = [
     "topology", "intent", "ruleset", "approach", "boot", "diff", "plan", "render", "verify", "host", "saved",
-    "vigil",
+    "vigil", "meaning",
 ];
 
 /// The modules below it.

@@ -1,0 +1,306 @@
+//! What changes between two topologies: for people, and as JSON.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::plan::{Style, changes};
+use super::wrap::push_wrapped;
+use crate::diff::{Action, Diff};
+use crate::intent::Way;
+use crate::meaning::{Comparison, Exception, Fate, Meaning, PartyChange, Step, WayChange};
+use crate::plan::{ChangeJson, Summary, changes_json};
+use crate::topology::{ApproachName, Topology};
+
+/// How many lines of one kind are shown, and how many names in one of them.
+const LINES: usize = 40;
+const NAMES: usize = 3;
+
+/// What a `-` stands for.
+const ABSENT: &str = "not in the file";
+
+/// The whole answer of `isoplan diff`.
+pub fn text(comparison: &Comparison, old: &Topology, new: &Topology, style: Style) -> String {
+    let Comparison { meaning, rules } = comparison;
+    if comparison.is_empty() {
+        return format!("{} and {} mean the same, and have the same rules.\n", old.file, new.file);
+    }
+    let mut text = format!("{}\n", headline(meaning, new));
+    let opening = meaning.ways.iter().filter(|way| way.opens());
+    push_ways(&mut text, "Opens", '+', opening, style);
+    let closing = meaning.ways.iter().filter(|way| way.closes() && !way.opens());
+    push_ways(&mut text, "Closes", '-', closing, style);
+    let exceptions = meaning.exceptions.iter().map(|exception| (exception.action, exception_line(exception)));
+    push_lines(&mut text, "Exceptions", exceptions.collect(), style);
+    let mut others: Vec<(Action, String)> = meaning.parties.iter().map(party_line).collect();
+    others.extend(meaning.facts.iter().map(|fact| {
+        let text = match fact.what {
+            "subnets" => format!("{}: subnets{}{}", fact.of, sign('-', &fact.old), sign('+', &fact.new)),
+            what => format!("{}: {what} {} -> {}", fact.of, fact.old, fact.new),
+        };
+        (Action::Change, text)
+    }));
+    push_lines(&mut text, "Also", others, style);
+    if [old, new].iter().any(|topology| topology.isolation.approach == ApproachName::Sysctl) {
+        text.push('\n');
+        let remark = "This is what the files ask for. The sysctl approach does not deliver it: packets still \
+                      arrive where it says blocked.";
+        push_wrapped(&mut text, remark, style.width, 0);
+    }
+    if rules.changes.is_empty() {
+        text.push_str("\nThe rules stay as they are.\n");
+    } else {
+        text.push_str("\nThe rules that do it:\n\n");
+        text.push_str(&changes(new, rules, style));
+    }
+    text
+}
+
+/// ` -10.0.0.0/8`, nothing where there is nothing.
+fn sign(sign: char, nets: &str) -> String {
+    if nets == "-" {
+        return String::new();
+    }
+    nets.split(", ").fold(String::new(), |mut text, net| {
+        let _ = write!(text, " {sign}{net}");
+        text
+    })
+}
+
+fn headline(meaning: &Meaning, new: &Topology) -> String {
+    let (opens, closes) = count(meaning);
+    let pairs = |number: usize| format!("{number} pair{}", if number == 1 { "" } else { "s" });
+    match (opens, closes) {
+        (0, 0) => format!("{} neither opens nor closes a way between two.", new.file),
+        (0, closes) => format!("{} opens nothing and closes ways of {}.", new.file, pairs(closes)),
+        (opens, 0) => format!("{} OPENS ways of {} and closes nothing.", new.file, pairs(opens)),
+        (opens, closes) => {
+            format!("{} OPENS ways of {} and closes those of {}.", new.file, pairs(opens), pairs(closes))
+        }
+    }
+}
+
+/// For how many pairs something opens, and for how many something closes.
+fn count(meaning: &Meaning) -> (usize, usize) {
+    let sum =
+        |is: fn(&WayChange) -> bool| meaning.ways.iter().filter(|way| is(way)).map(WayChange::pairs).sum();
+    (sum(WayChange::opens), sum(WayChange::closes))
+}
+
+fn word(way: Option<Way>) -> &'static str {
+    way.map_or(ABSENT, Way::as_str)
+}
+
+fn step(step: Step) -> String {
+    format!("{} -> {}", word(step.old), word(step.new))
+}
+
+/// `blocked -> open`, or one for each family where they differ.
+fn steps(way: &WayChange) -> String {
+    match (way.ipv4, way.ipv6) {
+        (Some(v4), Some(v6)) if v4 == v6 => step(v4),
+        _ => {
+            let families = way.steps().map(|(family, changed)| format!("{family} {}", step(changed)));
+            families.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+fn names(names: &[String], all: bool) -> String {
+    let shown = if all || names.len() <= NAMES { names.len() } else { NAMES - 1 };
+    let text = names[..shown].join(", ");
+    if shown == names.len() { text } else { format!("{text} and {} more", names.len() - shown) }
+}
+
+fn push_ways<'m>(
+    text: &mut String,
+    heading: &str,
+    sign: char,
+    ways: impl Iterator<Item = &'m WayChange>,
+    style: Style,
+) {
+    let pair = |way: &WayChange| format!("{} -> {}", names(&way.from, style.all), names(&way.to, style.all));
+    let lines: Vec<_> = ways.map(|way| (pair(way), steps(way))).collect();
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{heading}:");
+    let shown = if style.all { lines.len() } else { lines.len().min(LINES) };
+    // Beside each other as far as that leaves room for both.
+    let column =
+        lines[..shown].iter().map(|(pair, _)| pair.chars().count()).filter(|width| *width < 48).max();
+    let column = column.unwrap_or_default();
+    let (on, off) = match (style.color, sign) {
+        (false, _) => ("", ""),
+        (true, '+') => ("\u{1b}[32m", "\u{1b}[0m"),
+        (true, _) => ("\u{1b}[31m", "\u{1b}[0m"),
+    };
+    for (pair, steps) in &lines[..shown] {
+        if pair.chars().count() <= column {
+            let _ = writeln!(text, "{on}{sign}{off} {pair:column$}  {steps}");
+        } else {
+            let _ = writeln!(text, "{on}{sign}{off} {pair}\n      {steps}");
+        }
+    }
+    if shown < lines.len() {
+        let _ = writeln!(text, "  and {} more (--all lists them)", lines.len() - shown);
+    }
+}
+
+fn push_lines(text: &mut String, heading: &str, lines: Vec<(Action, String)>, style: Style) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{heading}:");
+    let shown = if style.all { lines.len() } else { lines.len().min(LINES) };
+    for (action, line) in &lines[..shown] {
+        let _ = writeln!(text, "{} {line}", action.sign());
+    }
+    if shown < lines.len() {
+        let _ = writeln!(text, "  and {} more (--all lists them)", lines.len() - shown);
+    }
+}
+
+fn exception_line(exception: &Exception) -> String {
+    let Exception { from, to, address, service, .. } = exception;
+    format!("{from} -> {address} ({to}), {service}")
+}
+
+fn party_line(party: &PartyChange) -> (Action, String) {
+    let PartyChange { fate, kind, name, other, detail } = party;
+    let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+    let other = other.as_deref().unwrap_or_default();
+    match fate {
+        Fate::New => (Action::Create, format!("{kind} {name}{detail}")),
+        Fate::Removed => (Action::Delete, format!("{kind} {name}{detail}")),
+        Fate::Renamed => (Action::Change, format!("{kind} {name}{detail} was called {other}")),
+        Fate::Joined => {
+            (Action::Delete, format!("{kind} {name} has no entry of its own: {other} stands for it"))
+        }
+        Fate::Split => {
+            (Action::Create, format!("{kind} {name} has an entry of its own: {other} stood for it"))
+        }
+    }
+}
+
+/// The answer as JSON: `docs/json.md`.
+#[derive(Debug, Serialize)]
+pub struct DiffJson<'d> {
+    version: u32,
+    kind: &'static str,
+    old: &'d str,
+    new: &'d str,
+    differs: bool,
+    opens: usize,
+    closes: usize,
+    ways: Vec<WayJson<'d>>,
+    exceptions: Vec<ExceptionJson<'d>>,
+    parties: Vec<PartyJson<'d>>,
+    facts: Vec<FactJson<'d>>,
+    summary: Summary,
+    changes: Vec<ChangeJson<'d>>,
+}
+
+#[derive(Debug, Serialize)]
+struct WayJson<'d> {
+    opens: bool,
+    closes: bool,
+    from: &'d [String],
+    to: &'d [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv4: Option<StepJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv6: Option<StepJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepJson {
+    old: Option<&'static str>,
+    new: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExceptionJson<'d> {
+    action: &'static str,
+    from: &'d str,
+    to: &'d str,
+    address: &'d str,
+    service: &'d str,
+}
+
+#[derive(Debug, Serialize)]
+struct PartyJson<'d> {
+    fate: &'static str,
+    kind: &'static str,
+    name: &'d str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other: Option<&'d str>,
+    detail: &'d str,
+}
+
+#[derive(Debug, Serialize)]
+struct FactJson<'d> {
+    of: &'d str,
+    what: &'static str,
+    old: &'d str,
+    new: &'d str,
+}
+
+/// The answer as JSON.
+pub fn json<'d>(comparison: &'d Comparison, old: &'d Topology, new: &'d Topology) -> DiffJson<'d> {
+    let Comparison { meaning, rules } = comparison;
+    let (opens, closes) = count(meaning);
+    let step = |step: Step| StepJson { old: step.old.map(Way::as_str), new: step.new.map(Way::as_str) };
+    let ways = meaning.ways.iter().map(|way| WayJson {
+        opens: way.opens(),
+        closes: way.closes(),
+        from: &way.from,
+        to: &way.to,
+        ipv4: way.ipv4.map(step),
+        ipv6: way.ipv6.map(step),
+    });
+    let exceptions = meaning.exceptions.iter().map(|exception| ExceptionJson {
+        action: exception.action.as_str(),
+        from: &exception.from,
+        to: &exception.to,
+        address: &exception.address,
+        service: &exception.service,
+    });
+    let parties = meaning.parties.iter().map(|party| PartyJson {
+        fate: party.fate.as_str(),
+        kind: party.kind,
+        name: &party.name,
+        other: party.other.as_deref(),
+        detail: &party.detail,
+    });
+    let facts = meaning.facts.iter().map(|fact| FactJson {
+        of: &fact.of,
+        what: fact.what,
+        old: &fact.old,
+        new: &fact.new,
+    });
+    DiffJson {
+        version: crate::plan::JSON_VERSION,
+        kind: "diff",
+        old: &old.file,
+        new: &new.file,
+        differs: !comparison.is_empty(),
+        opens,
+        closes,
+        ways: ways.collect(),
+        exceptions: exceptions.collect(),
+        parties: parties.collect(),
+        facts: facts.collect(),
+        summary: summary(rules),
+        changes: changes_json(new, rules),
+    }
+}
+
+fn summary(rules: &Diff) -> Summary {
+    Summary {
+        create: rules.count(Action::Create),
+        change: rules.count(Action::Change),
+        delete: rules.count(Action::Delete),
+        objects: rules.objects,
+    }
+}
