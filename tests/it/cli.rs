@@ -21,11 +21,13 @@ use crate::laws::listed;
 use crate::live::{forwarding, listing};
 use crate::{ISOPLAN, has_namespace_of_its_own};
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 14] = [
     "check",
     "plan",
     "apply",
     "status",
+    "snapshot",
+    "diff",
     "remove",
     "render",
     "compare",
