@@ -1,5 +1,6 @@
 //! The live state of this host, in the planner's own types.
 
+mod evidence;
 mod host;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use crate::diff::{Journaled, LiveState};
 use crate::netlink::{self, Nftables};
 use crate::ruleset::TABLE_NAME;
 
+pub use evidence::evidence;
 pub use host::host;
 
 /// Why the live state could not be read.

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules above the line of `docs/architecture.md`.
-const CORE: [&str; 13] = [
+const CORE: [&str; 14] = [
     "topology", "intent", "ruleset", "approach", "boot", "diff", "plan", "render", "verify", "host", "saved",
-    "vigil", "meaning",
+    "vigil", "meaning", "draft",
 ];
 
 /// The modules below it.
