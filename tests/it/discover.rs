@@ -65,7 +65,8 @@ fn width(way: Way) -> u8 {
 }
 
 fn parties(topology: &Topology) -> Vec<(String, Party)> {
-    let networks = topology.networks.iter().enumerate().map(|(n, net)| (net.name.to_string(), Party::Network(n)));
+    let networks =
+        topology.networks.iter().enumerate().map(|(n, net)| (net.name.to_string(), Party::Network(n)));
     let flats = topology.flats.iter().enumerate().map(|(n, flat)| (flat.name.to_string(), Party::Flat(n)));
     let nics = topology.nics.iter().enumerate().flat_map(|(n, nic)| {
         [(nic.name.to_string(), Party::Nic(n)), (format!("host on {}", nic.name), Party::HostOn(n))]
@@ -75,62 +76,63 @@ fn parties(topology: &Topology) -> Vec<(String, Party)> {
 
 #[test]
 fn a_draft_of_every_fixture_is_right_and_not_wider_than_it() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-        let mut fixtures: Vec<_> = fs::read_dir(root)
-            .expect("list fixtures")
-            .map(|entry| entry.expect("list fixtures").path().join("topology.toml"))
-            .filter(|path| path.is_file())
-            .collect();
-        fixtures.sort();
-        let mut equal = 0;
-        for fixture in &fixtures {
-            let said = discovered(fixture);
-            let name = fixture.display();
-            let text = said["draft"].as_str().expect("the draft");
-            let draft = parse("draft.toml", text.as_bytes())
-                .unwrap_or_else(|refused| panic!("{name}:\n{}\n{text}", refused.render(false, 120)));
-            let fixture = parse("fixture", &fs::read(fixture).expect("read a fixture")).expect("a fixture");
-            let service = draft.nics.iter().find(|nic| nic.role.0 == Role::SERVICE).expect("a default route");
-            let known = with_defaults(fixture, service.name.as_str());
-            let (found, known) = (Intent::new(&draft), Intent::new(&known));
-            assert!(draft.isolation.approach == ApproachName::Nftables);
-            let theirs = parties(known.topology);
-            let mut same = true;
-            for (from, a) in parties(&draft) {
-                for (to, b) in parties(&draft) {
-                    // Of a pattern the lab has some bridges, each with a name of its own.
-                    let of = |name: &str| {
-                        let covers = |other: &str| {
-                            name == other || other.strip_suffix('*').is_some_and(|stem| name.starts_with(stem))
-                        };
-                        let exact = theirs.iter().find(|(other, _)| other == name);
-                        exact.or_else(|| theirs.iter().find(|(other, _)| covers(other))).map(|(_, party)| *party)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut fixtures: Vec<_> = fs::read_dir(root)
+        .expect("list fixtures")
+        .map(|entry| entry.expect("list fixtures").path().join("topology.toml"))
+        .filter(|path| path.is_file())
+        .collect();
+    fixtures.sort();
+    let mut equal = 0;
+    for fixture in &fixtures {
+        let said = discovered(fixture);
+        let name = fixture.display();
+        let text = said["draft"].as_str().expect("the draft");
+        let draft = parse("draft.toml", text.as_bytes())
+            .unwrap_or_else(|refused| panic!("{name}:\n{}\n{text}", refused.render(false, 120)));
+        let fixture = parse("fixture", &fs::read(fixture).expect("read a fixture")).expect("a fixture");
+        let service = draft.nics.iter().find(|nic| nic.role.0 == Role::SERVICE).expect("a default route");
+        let known = with_defaults(fixture, service.name.as_str());
+        let (found, known) = (Intent::new(&draft), Intent::new(&known));
+        assert!(draft.isolation.approach == ApproachName::Nftables);
+        let theirs = parties(known.topology);
+        let mut same = true;
+        for (from, a) in parties(&draft) {
+            for (to, b) in parties(&draft) {
+                // Of a pattern the lab has some bridges, each with a name of its own.
+                let of = |name: &str| {
+                    let covers = |other: &str| {
+                        name == other || other.strip_suffix('*').is_some_and(|stem| name.starts_with(stem))
                     };
-                    let (Some(c), Some(d)) = (of(&from), of(&to)) else { panic!("{name}: {from} or {to} is new") };
-                    if from != to && c == d {
-                        continue;
-                    }
-                    for family in IpFamily::BOTH {
-                        let (draft, known) = (found.way(a, b, family), known.way(c, d, family));
-                        let (Some(draft), Some(known)) = (draft, known) else { continue };
-                        assert!(
-                            width(draft) <= width(known),
-                            "{name}: {from} to {to} is {}, and {} in the fixture\n{text}",
-                            draft.as_str(),
-                            known.as_str()
-                        );
-                        same &= draft == known;
-                    }
+                    let exact = theirs.iter().find(|(other, _)| other == name);
+                    exact.or_else(|| theirs.iter().find(|(other, _)| covers(other))).map(|(_, party)| *party)
+                };
+                let (Some(c), Some(d)) = (of(&from), of(&to)) else {
+                    panic!("{name}: {from} or {to} is new")
+                };
+                if from != to && c == d {
+                    continue;
+                }
+                for family in IpFamily::BOTH {
+                    let (draft, known) = (found.way(a, b, family), known.way(c, d, family));
+                    let (Some(draft), Some(known)) = (draft, known) else { continue };
+                    assert!(
+                        width(draft) <= width(known),
+                        "{name}: {from} to {to} is {}, and {} in the fixture\n{text}",
+                        draft.as_str(),
+                        known.as_str()
+                    );
+                    same &= draft == known;
                 }
             }
-            equal += usize::from(same);
-            // Nothing of the fixture is missing.
-            for nic in &known.topology.nics {
-                assert!(draft.nics.iter().any(|other| other.name == nic.name), "{name}: no {}\n{text}", nic.name);
-            }
         }
-        assert!(equal + 1 >= fixtures.len(), "{equal} of {} drafts mean the same", fixtures.len());
-    
+        equal += usize::from(same);
+        // Nothing of the fixture is missing.
+        for nic in &known.topology.nics {
+            assert!(draft.nics.iter().any(|other| other.name == nic.name), "{name}: no {}\n{text}", nic.name);
+        }
+    }
+    assert!(equal + 1 >= fixtures.len(), "{equal} of {} drafts mean the same", fixtures.len());
 }
 
 /// A host with three links, and isoplan there.
@@ -244,8 +246,10 @@ fn what_engines_say_is_used_and_what_they_do_not_is_told() {
         let good = directory.path().join("good");
         serve(&good, Answer::Json(|path| if path == "/networks" { NETWORKS } else { CONTAINERS }));
         let said = run(&good);
-        let draft = parse("draft", said["draft"].as_str().expect("a draft").as_bytes()).expect("a valid draft");
-        let back = draft.networks.iter().find(|net| net.name.stem() == "br-001122334455").expect("a bridge to come");
+        let draft =
+            parse("draft", said["draft"].as_str().expect("a draft").as_bytes()).expect("a valid draft");
+        let back =
+            draft.networks.iter().find(|net| net.name.stem() == "br-001122334455").expect("a bridge to come");
         assert!(back.reach.is_empty(), "an internal network");
         assert!(has(&said, "remarks", "network lan is a macvlan on eth1"), "{said}");
         assert!(has(&said, "remarks", "beyond every rule: agent"), "{said}");
@@ -264,7 +268,10 @@ fn what_engines_say_is_used_and_what_they_do_not_is_told() {
             let socket = directory.path().join(name);
             serve(&socket, answer);
             let said = run(&socket);
-            assert!(has(&said, "unseen", "Docker's networks") && has(&said, "unseen", part), "{name}: {said}");
+            assert!(
+                has(&said, "unseen", "Docker's networks") && has(&said, "unseen", part),
+                "{name}: {said}"
+            );
         }
         let nobody = directory.path().join("nobody");
         assert!(!has(&run(&nobody), "unseen", "Docker"), "no engine is nothing to tell");
