@@ -6,6 +6,8 @@
 #[allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 mod lab;
 
+/// Boot, by systemd itself.
+mod boot;
 /// The catalogue of probes.
 mod catalogue;
 /// The command line: every verb, what it prints and how it ends.

@@ -195,6 +195,11 @@ impl Lab {
         self.forward(0, on)
     }
 
+    /// The rules that a container engine on this host makes.
+    pub(crate) fn masquerade_of_engine(&self) -> String {
+        masquerade_like_docker(&self.spec)
+    }
+
     /// Waits until every node and the host can talk: the kernel lets nothing through a link until it has dealt
     /// with its carrier, a little after the link was made.
     fn wait_until_ready(&self) -> io::Result<()> {

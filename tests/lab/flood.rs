@@ -26,6 +26,17 @@ impl Flood {
     /// Starts it, on another CPU than the lab's if there is one: packets and a change of the rules then really
     /// meet.
     pub(crate) fn start(lab: &Lab, family: Family, from: &str, to: &str) -> io::Result<Self> {
+        Self::start_paced(lab, family, from, to, Duration::ZERO)
+    }
+
+    /// The same with a pause after each packet, which leaves the CPU to what is to happen meanwhile.
+    pub(crate) fn start_paced(
+        lab: &Lab,
+        family: Family,
+        from: &str,
+        to: &str,
+        pause: Duration,
+    ) -> io::Result<Self> {
         let (from, to) = (lab.node(from), SocketAddr::new(lab.node(to).address(family), PORT));
         let socket = from.enter(|| UdpSocket::bind((from.address(family), 0)))?;
         let sent = Arc::new(AtomicU64::new(0));
@@ -41,6 +52,9 @@ impl Flood {
                 let _ = socket.send_to(&payload, to);
                 number += 1;
                 counter.store(number, Ordering::Release);
+                if !pause.is_zero() {
+                    thread::sleep(pause);
+                }
             }
             Ok(())
         });

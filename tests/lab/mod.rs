@@ -15,6 +15,7 @@ pub(crate) mod probe;
 pub(crate) mod program;
 pub(crate) mod session;
 pub(crate) mod spec;
+pub(crate) mod systemd;
 
 pub(crate) use build::Lab;
 pub(crate) use isolate::{Privilege, in_namespace, in_namespace_with};

@@ -1,0 +1,224 @@
+//! A machine that boots with an installation: from the first moment that there are links, nothing passes.
+//!
+//! systemd itself starts the units here; see `lab::systemd`. A container sends all the time, also before there is a
+//! bridge. NICs and bridges are made by commands, in units with the order of networking.service and docker.service.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::lab::flood::Flood;
+use crate::lab::packet::Kind;
+use crate::lab::systemd::{Image, Machine, unavailable};
+use crate::lab::{Family, HostSpec, Lab, Masquerade, Privilege, in_namespace_with, isolate};
+use crate::{ISOPLAN, check, is_answered};
+
+/// Runs a test on a machine that can be booted, where that is possible.
+fn with_systemd<F: FnOnce()>(body: F) {
+    if let Some(reason) = unavailable() {
+        // CI that runs as root can do it.
+        assert!(std::env::var_os("CI").is_none() || !isolate::is_real_root(), "CI may not skip: {reason}");
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    in_namespace_with(Privilege::RootIfPossible, body);
+}
+
+/// After `network-pre.target`, as networking.service and systemd-networkd.service are.
+const NICS_UNIT: &str = "[Unit]
+DefaultDependencies=no
+Wants=network.target
+After=network-pre.target systemd-sysctl.service
+Before=network.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=sh /etc/lab/nics
+[Install]
+WantedBy=multi-user.target
+";
+
+/// Ordered as Debian's.
+const DOCKER_UNIT: &str = "[Unit]
+After=network-online.target firewalld.service containerd.service time-set.target
+Wants=network-online.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=sh /etc/lab/docker
+[Install]
+WantedBy=multi-user.target
+";
+
+/// A lab with a host that can be switched off, and an image to boot it from.
+struct Host {
+    lab: Lab,
+    image: Image,
+}
+
+impl Host {
+    fn new() -> Self {
+        let mut spec = HostSpec::service_instance();
+        // Docker does it, in its own time.
+        spec.masquerade = Masquerade::LikeDocker;
+        let lab = Lab::start(spec).expect("build the lab");
+        for bridge in &lab.spec.bridges {
+            for container in &bridge.containers {
+                // A container's kernel that asked for its gateway in vain would not ask again for a while.
+                let lines = Family::BOTH.map(|family| {
+                    let gateway = lab.node(container).partner(family);
+                    format!("neigh replace {gateway} lladdr 02:00:00:00:00:fe dev eth0 nud permanent\n")
+                });
+                lab.node(container).ip(&lines.concat()).expect("write down the gateway");
+            }
+        }
+        let image = Image::new().expect("make a root file system");
+        let write = |path: &str, text: &str| image.write(path, text).expect("write into the image");
+        write("etc/lab/nics", &nics(&lab));
+        write("etc/lab/docker", &docker(&lab));
+        write("etc/systemd/system/lab-nics.service", NICS_UNIT);
+        write("etc/systemd/system/docker.service", DOCKER_UNIT);
+        write("root/topology.toml", &lab.spec.topology());
+        for unit in ["lab-nics.service", "docker.service", "nftables.service"] {
+            image.enable(unit).expect("enable a unit");
+        }
+        fs::copy(ISOPLAN, image.root().join("usr/local/sbin/isoplan")).expect("copy isoplan");
+        Self { lab, image }
+    }
+
+    /// Takes away what a machine that is off does not have: links, rules, and forwarding.
+    fn switch_off(&self) {
+        let host = self.lab.host();
+        for link in ["docker0", "eth0", "eth1"] {
+            // After the first time some may be missing.
+            let _ = host.ip(&format!("link del {link}"));
+        }
+        host.nft(&["flush", "ruleset"]).expect("flush");
+        self.lab.set_forwarding(false).expect("switch off forwarding");
+    }
+
+    /// Runs isoplan on the image.
+    fn isoplan(&self, arguments: &[&str]) {
+        let root = self.image.root().display().to_string();
+        let output = Command::new(ISOPLAN).args(arguments).args(["--root", &root, "--yes"]).output();
+        let output = output.expect("run isoplan");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
+
+    fn install(&self, more: &[&str]) {
+        let topology = self.image.root().join("root/topology.toml").display().to_string();
+        let common = ["install", &topology, "--exec-path", "/usr/local/sbin/isoplan", "--no-watch"];
+        self.isoplan(&[common.as_slice(), more].concat());
+    }
+
+    /// A container that sends to storage all the time.
+    fn flood(&self, family: Family) -> Flood {
+        let pause = Duration::from_micros(20);
+        Flood::start_paced(&self.lab, family, "web", "storage", pause).expect("start the flood")
+    }
+
+    /// How many packets of floods came to storage after a mark.
+    fn arrived(&self, mark: usize) -> usize {
+        let storage = self.lab.node("storage").index;
+        self.lab.journal.count(mark, |seen| seen.node == storage && Flood::number(seen).is_some())
+    }
+
+    /// Boots with a container that sends to storage all the time; how many packets arrived until all was up.
+    fn boot_under_flood(&self) -> (Machine, usize) {
+        const ENOUGH: u64 = 500;
+        self.switch_off();
+        let mark = self.lab.journal.mark();
+        let floods = Family::BOTH.map(|family| self.flood(family));
+        let machine = self.image.boot().expect("boot");
+        assert_eq!(machine.property("docker.service", "ActiveState"), "active", "{}", machine.journal());
+        floods.iter().for_each(|flood| flood.wait_for(ENOUGH));
+        let sent: u64 = floods.into_iter().map(Flood::stop).sum();
+        self.settle();
+        let arrived = self.arrived(mark);
+        eprintln!("{sent} packets sent, {arrived} arrived");
+        (machine, arrived)
+    }
+
+    /// The container can talk to service, and what it sent before has passed.
+    fn settle(&self) {
+        for family in Family::BOTH {
+            let web = self.lab.node("web");
+            self.lab.wait_for_echo(web, self.lab.node("service").address(family)).expect("reach service");
+            self.lab.settle(web, family).expect("settle");
+        }
+    }
+}
+
+/// What brings the NICs up. The servers at their other ends are up before the host's own ends have an address.
+fn nics(lab: &Lab) -> String {
+    let mut text = String::from("set -e\n");
+    for (number, nic) in (0x10_u8..).zip(&lab.spec.nics) {
+        let (name, role) = (nic.name, nic.role);
+        let [near, far] = [1, 2].map(|end| format!("02:00:00:00:{number:02x}:{end:02x}"));
+        let mut say = |line: String| writeln!(text, "ip {line}").expect("write to a string");
+        say(format!("link add {name} address {near} type veth peer name eth0 address {far} netns {role}"));
+        say(format!("-n {role} link set eth0 up"));
+        for family in Family::BOTH {
+            let nodad = if family == Family::V6 { " nodad" } else { "" };
+            let (here, there) = (nic.net.address(family, 10), lab.node(role).address(family));
+            say(format!("-n {role} address add {} dev eth0{nodad}", nic.net.interface(family, 5)));
+            say(format!("-n {role} neigh add {here} lladdr {near} dev eth0 nud permanent"));
+            say(format!("-n {role} route add default via {here}"));
+            say(format!("link set {name} up"));
+            say(format!("address add {} dev {name}{nodad}", nic.net.interface(family, 10)));
+            say(format!("neigh add {there} lladdr {far} dev {name} nud permanent"));
+            if nic.is_default {
+                say(format!("route add default via {there}"));
+            }
+            if let Some(net) = nic.behind {
+                say(format!("route add {} via {there}", net.prefix(family)));
+            }
+        }
+    }
+    text
+}
+
+/// What a container engine does as it starts.
+fn docker(lab: &Lab) -> String {
+    let mut text = String::from("set -e\n");
+    let mut say = |line: String| writeln!(text, "{line}").expect("write to a string");
+    for (key, value) in [("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")] {
+        // As dockerd does: only where it is off.
+        say(format!("[ $(cat /proc/sys/{key}) = {value} ] || echo {value} > /proc/sys/{key}"));
+    }
+    say(format!("nft -f - <<'END'\n{}END", lab.masquerade_of_engine()));
+    for (number, bridge) in (0_u8..).zip(&lab.spec.bridges) {
+        let name = bridge.name;
+        say(format!("ip link add {name} address 02:00:00:00:{number:02x}:fe type bridge mcast_snooping 0"));
+        for container in &bridge.containers {
+            say(format!("ip link set v-{container} master {name} up"));
+        }
+        say(format!("ip link set {name} up"));
+        for family in Family::BOTH {
+            let nodad = if family == Family::V6 { " nodad" } else { "" };
+            say(format!("ip address add {} dev {name}{nodad}", bridge.net.interface(family, 1)));
+        }
+    }
+    text
+}
+
+#[test]
+fn not_one_packet_passes_from_the_first_moment_on() {
+    with_systemd(|| {
+        let host = Host::new();
+        let (machine, arrived) = host.boot_under_flood();
+        assert!(arrived > 0, "without an installation the flood arrives");
+        drop(machine);
+
+        host.install(&[]);
+        let (machine, arrived) = host.boot_under_flood();
+        assert_eq!(arrived, 0, "{}", machine.journal());
+        assert_eq!(machine.property("isoplan.service", "ActiveState"), "active");
+        let service = Family::BOTH.map(|family| host.lab.probe(Kind::Udp, family, "web", "service"));
+        check("after boot", &service, is_answered);
+        // There is no cycle that systemd had to break by leaving something out.
+        assert!(!machine.console().contains("cycle"), "{}", machine.console());
+    });
+}
