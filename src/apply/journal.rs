@@ -3,13 +3,10 @@
 //! It is on disk before the first write, and it is replaced whole, so that a process that dies in
 //! between leaves either the old journal or the new one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
+use super::files;
+pub use super::files::boot_id;
 use super::state_dir::{Error, StateDir};
 use crate::approach::SysctlKey;
 use crate::diff::{Journaled, LiveState, SysctlWrite};
@@ -35,11 +32,6 @@ struct Entry {
     written: String,
 }
 
-/// The boot that this is: `/proc/sys/kernel/random/boot_id` (random(4)); empty where it cannot be read.
-pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
-}
-
 /// Reads the journal. There being none, or one of an earlier boot, is an empty one.
 ///
 /// # Errors
@@ -47,11 +39,9 @@ pub fn boot_id() -> String {
 /// When there is one that cannot be read or understood: then it is not known what was there before.
 pub fn read(state: &StateDir) -> Result<Vec<Journaled>, Error> {
     let path = state.journal();
-    let text = match open_own(&path).and_then(read_all) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        // Somebody else's directory, as seen from a user namespace: what is in it is not about this one.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Vec::new()),
+    let text = match files::read(&path) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(Vec::new()),
         Err(source) => return Err(Error::Open { path, source }),
     };
     let fault = |what: String| Error::Journal { path: path.clone(), what };
@@ -59,7 +49,7 @@ pub fn read(state: &StateDir) -> Result<Vec<Journaled>, Error> {
     if document.version != VERSION {
         return Err(fault(format!("it has version {}, and this isoplan knows {VERSION}", document.version)));
     }
-    if document.boot_id != boot_id() {
+    if document.boot_id != files::boot_id() {
         return Ok(Vec::new());
     }
     let entries = document.sysctls.into_iter().map(|entry| {
@@ -74,36 +64,15 @@ pub fn read(state: &StateDir) -> Result<Vec<Journaled>, Error> {
     entries.collect()
 }
 
-/// Opens a journal that is a plain file of ours: whatever is in it will be written to `/proc/sys`.
-fn open_own(path: &Path) -> io::Result<File> {
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    let ours = metadata.uid() == nix::unistd::geteuid().as_raw();
-    if metadata.is_file() && ours && metadata.mode() & 0o022 == 0 {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is not a plain file that you own and nobody else can write"))
-    }
-}
-
-fn read_all(file: File) -> io::Result<Vec<u8>> {
-    /// More interfaces than a host can have.
-    const LONGEST: u64 = 1 << 26;
-    let mut text = Vec::new();
-    file.take(LONGEST).read_to_end(&mut text)?;
-    Ok(text)
-}
-
 /// Whether a text is a value that isoplan could have read or written: it goes to a terminal and to
 /// `/proc/sys`.
-fn is_number(value: &str) -> bool {
+pub(super) fn is_number(value: &str) -> bool {
     let digits = value.strip_prefix('-').unwrap_or(value);
     (1..=10).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a key is of a form that a plan can have: the journal decides what is written to `/proc/sys`.
-fn is_sysctl_of_ours(key: &str) -> bool {
+pub(super) fn is_sysctl_of_ours(key: &str) -> bool {
     if [SysctlKey::IP_FORWARD, SysctlKey::IPV6_FORWARD, SysctlKey::REDIRECTS].contains(&key) {
         return true;
     }
@@ -182,22 +151,16 @@ pub fn write(state: &StateDir, journal: &[Journaled]) -> Result<(), Error> {
     let path = state.journal();
     let open = |source| Error::Open { path: path.clone(), source };
     if journal.is_empty() {
-        return match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(open(error)),
-            _ => Ok(()),
-        };
+        return files::remove(&path).map_err(open);
     }
     let sysctls = journal.iter().map(|entry| Entry {
         key: entry.key.0.clone(),
         original: entry.original.clone(),
         written: entry.written.clone(),
     });
-    let document = Document { version: VERSION, boot_id: boot_id(), sysctls: sysctls.collect() };
+    let document = Document { version: VERSION, boot_id: files::boot_id(), sysctls: sysctls.collect() };
     let text = serde_json::to_vec_pretty(&document).map_err(|error| open(error.into()))?;
-    let mut file = tempfile::NamedTempFile::new_in(state.path()).map_err(open)?;
-    file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(open)?;
-    file.persist(&path).map_err(|error| open(error.error))?;
-    Ok(())
+    files::write(&path, &text).map_err(open)
 }
 
 /// The journal while writes are under way: every original value of both.

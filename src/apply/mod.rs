@@ -3,21 +3,29 @@
 //! Nothing is decided here. The steps come from a [`Diff`] that was printed; if the rule set moves before
 //! they are committed they are worked out again, and carried out only when they come out the same.
 
+mod files;
 pub mod journal;
+mod record;
+mod rollback;
 pub mod state_dir;
+mod sysctls;
 
+pub use record::{Before, Change, Confirm, Pending, Phase, Verb, boot_time, last, now, pending};
+pub use rollback::{read_before, roll_back};
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, OpenOptions};
 use std::io;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use self::state_dir::StateDir;
 use crate::approach::{Desired, SysctlKey};
-use crate::diff::{Diff, Journaled, LiveState, SysctlWrite, diff, ops_between};
+use crate::diff::{Diff, Journaled, LiveState, SysctlWrite, diff, passed, restoring};
 use crate::live;
 use crate::netlink::{CommitError, Nftables, encode};
-use crate::ruleset::{ElementKey, Op};
+use crate::ruleset::{ElementKey, Op, Ruleset};
+use crate::saved::Text;
 
 /// How often a transaction is tried when others keep changing the rule set.
 const TRIES: u32 = 32;
@@ -63,6 +71,28 @@ pub enum Error {
     NotReadBack(Box<dyn std::error::Error + Send + Sync>),
     /// It was carried out, and the kernel has something else.
     ReadsBackDifferently(Box<Diff>),
+    /// A change was undone, and so many things are not what they were before it.
+    NotAsBefore(usize),
+}
+
+impl Error {
+    /// Whether the host is what it was before it was tried.
+    pub const fn is_old_state(&self) -> bool {
+        match self {
+            Self::Commit { source: CommitError::Unknown { .. }, .. }
+            | Self::HalfDone { .. }
+            | Self::NotReadBack(_)
+            | Self::ReadsBackDifferently(_)
+            | Self::NotAsBefore(_) => false,
+            Self::Live(_)
+            | Self::State(_)
+            | Self::Commit { .. }
+            | Self::KeepsMoving
+            | Self::PlanIsStale
+            | Self::Missing(_)
+            | Self::Sysctl { .. } => true,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -95,6 +125,8 @@ impl fmt::Display for Error {
             Self::ReadsBackDifferently(diff) => {
                 write!(f, "done, but the kernel reads back differently ({} of it)", diff.changes.len())
             }
+            Self::NotAsBefore(1) => f.write_str("undone, but one thing is not what it was"),
+            Self::NotAsBefore(left) => write!(f, "undone, but {left} things are not what they were"),
         }
     }
 }
@@ -108,7 +140,11 @@ impl std::error::Error for Error {
             Self::Sysctl { source, .. } => Some(source),
             Self::HalfDone { undo, .. } => Some(undo.as_ref()),
             Self::NotReadBack(error) => Some(error.as_ref()),
-            Self::KeepsMoving | Self::PlanIsStale | Self::Missing(_) | Self::ReadsBackDifferently(_) => None,
+            Self::KeepsMoving
+            | Self::PlanIsStale
+            | Self::Missing(_)
+            | Self::ReadsBackDifferently(_)
+            | Self::NotAsBefore(_) => None,
         }
     }
 }
@@ -122,8 +158,35 @@ pub struct Report {
     pub tries: u32,
 }
 
-/// Carries out exactly `planned`, which leads from `before` to `desired`, and reads back what came of it.
-/// The caller holds the lock.
+/// What a change is for: what its record tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Purpose<'p> {
+    /// Which verb.
+    pub verb: Verb,
+    /// The topology, as the user named it; empty for a `remove`.
+    pub topology: &'p str,
+}
+
+/// Carries out exactly `planned`, which leads from `before` to `desired`, and reads back what came of it. It is
+/// on record as the last change, for [`roll_back`]. The caller holds the lock, and has seen that no change is
+/// [`pending`].
+///
+/// # Errors
+///
+/// See [`Error`]: each says in which state the host is.
+pub fn change(
+    nftables: &mut Nftables,
+    state: &StateDir,
+    desired: &Desired,
+    planned: &Diff,
+    before: &LiveState,
+    purpose: Purpose<'_>,
+) -> Result<Report, Error> {
+    carry_out_as(nftables, state, desired, planned, before, Some(purpose))
+}
+
+/// The same without a record, for what only brings back what a change before has made: to undo that is what
+/// a `rollback` then does, still.
 ///
 /// # Errors
 ///
@@ -135,40 +198,67 @@ pub fn carry_out(
     planned: &Diff,
     before: &LiveState,
 ) -> Result<Report, Error> {
+    carry_out_as(nftables, state, desired, planned, before, None)
+}
+
+fn carry_out_as(
+    nftables: &mut Nftables,
+    state: &StateDir,
+    desired: &Desired,
+    planned: &Diff,
+    before: &LiveState,
+    purpose: Option<Purpose<'_>>,
+) -> Result<Report, Error> {
     if !planned.missing.is_empty() {
         return Err(Error::Missing(planned.missing.iter().map(|sysctl| sysctl.key.clone()).collect()));
     }
     // What can be known to fail is tried before anything is changed.
-    for write in &planned.sysctls {
-        OpenOptions::new()
-            .write(true)
-            .open(live::sysctl_path(&write.key))
-            .map_err(|source| Error::Sysctl { key: write.key.clone(), source })?;
-    }
+    sysctls::can_be_written(&planned.sysctls)?;
     let _signals = SignalsHeld::new();
     // The plan may have been made before the lock was taken, and then somebody was asked about it.
     let moved = still_so(nftables, state, desired, planned, before)?;
     let before = moved.as_ref().unwrap_or(before);
     // Before the first change: if this process dies now, the values that were there are known.
     let ledger = Ledger::new(planned, before);
-    ledger.open(state, before).map_err(Error::State)?;
-    let report = if planned.sysctls_first {
-        write_sysctls(state, planned, before, &ledger)?;
-        commit(nftables, state, desired, planned, before)
-            .or_else(|error| reopen(nftables, state, planned, before, &ledger, error))?
-    } else {
-        let report = commit(nftables, state, desired, planned, before).inspect_err(|_| {
-            let _ = journal::write(state, &before.journal);
-        })?;
-        if let Err(error) = write_sysctls(state, planned, before, &ledger) {
-            undo_tables(nftables, before).map_err(|undo| half_done(&error, undo))?;
-            return Err(error);
+    let entry = purpose.map(|purpose| ledger.record(state, desired, planned, before, purpose)).transpose();
+    let entry = entry.map_err(Error::State)?;
+    let done = steps(nftables, state, desired, planned, before, &ledger);
+    let report = done.inspect_err(|error| {
+        if let Some(entry) = entry.as_ref().filter(|_| error.is_old_state()) {
+            entry.forget();
         }
-        report
-    };
+    })?;
     ledger.close(state);
+    if let Some(entry) = entry {
+        let _ = entry.finish();
+    }
     let left = read_back(nftables, state, desired).map_err(Error::NotReadBack)?;
     if left.is_empty() { Ok(report) } else { Err(Error::ReadsBackDifferently(Box::new(left))) }
+}
+
+/// The change itself.
+fn steps(
+    nftables: &mut Nftables,
+    state: &StateDir,
+    desired: &Desired,
+    planned: &Diff,
+    before: &LiveState,
+    ledger: &Ledger,
+) -> Result<Report, Error> {
+    ledger.open(state, before).map_err(Error::State)?;
+    if planned.sysctls_first {
+        write_sysctls(state, planned, before, ledger)?;
+        return commit(nftables, state, desired, planned, before)
+            .or_else(|error| reopen(nftables, state, planned, before, ledger, error));
+    }
+    let report = commit(nftables, state, desired, planned, before).inspect_err(|_| {
+        let _ = journal::write(state, &before.journal);
+    })?;
+    if let Err(error) = write_sysctls(state, planned, before, ledger) {
+        undo_tables(nftables, &before.ruleset).map_err(|undo| half_done(&error, undo))?;
+        return Err(error);
+    }
+    Ok(report)
 }
 
 /// Checks that what was planned is still exactly what is to be done. Hands back the live state as it is now
@@ -216,6 +306,37 @@ impl Ledger {
         let mine = journal::still_mine(before);
         let after = journal::with(&mine, &planned.sysctls, before, &entered);
         Self { meanwhile: journal::both(&mine, &after), after, lost }
+    }
+
+    /// Puts what there is on disk, for the way back.
+    fn record<'s>(
+        &self,
+        state: &'s StateDir,
+        desired: &Desired,
+        planned: &Diff,
+        before: &LiveState,
+        purpose: Purpose<'_>,
+    ) -> Result<record::Entry<'s>, state_dir::Error> {
+        let written = planned
+            .sysctls
+            .iter()
+            .filter_map(|write| Some((write.key.clone(), before.sysctls.get(&write.key)?.clone())));
+        let values: BTreeMap<SysctlKey, String> = self.lost.iter().cloned().chain(written).collect();
+        let change = Change {
+            id: 0,
+            verb: purpose.verb,
+            topology: Text::new(purpose.topology),
+            time: now(),
+            phase: Phase::Begun,
+            confirm: None,
+        };
+        let before = Before {
+            ruleset: before.ruleset.clone(),
+            journal: before.journal.clone(),
+            after: desired.ruleset.clone(),
+            sysctls: passed(&values, &planned.sysctls),
+        };
+        record::Entry::begin(state, change, &before)
     }
 
     fn open(&self, state: &StateDir, before: &LiveState) -> Result<(), state_dir::Error> {
@@ -307,17 +428,12 @@ fn refused(ops: &[Op], source: CommitError) -> Error {
 
 /// Writes the sysctls in order. On a refusal, those already written are put back in reverse.
 fn write_sysctls(state: &StateDir, planned: &Diff, before: &LiveState, ledger: &Ledger) -> Result<(), Error> {
-    for (index, write) in planned.sysctls.iter().enumerate() {
-        if let Err(source) = fs::write(live::sysctl_path(&write.key), format!("{}\n", write.new)) {
-            let error = Error::Sysctl { key: write.key.clone(), source };
-            let written = &planned.sysctls[..index];
-            return match undo_sysctls(state, written, before, ledger) {
-                Ok(()) => Err(error),
-                Err(undo) => Err(half_done(&error, undo)),
-            };
+    sysctls::write(&planned.sysctls).map_err(|(index, error)| {
+        match undo_sysctls(state, &planned.sysctls[..index], before, ledger) {
+            Ok(()) => error,
+            Err(undo) => half_done(&error, undo),
         }
-    }
-    Ok(())
+    })
 }
 
 fn undo_sysctls(
@@ -326,12 +442,7 @@ fn undo_sysctls(
     before: &LiveState,
     ledger: &Ledger,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    for write in written.iter().rev() {
-        fs::write(live::sysctl_path(&write.key), format!("{}\n", write.old))?;
-    }
-    for (key, value) in &ledger.lost {
-        fs::write(live::sysctl_path(key), format!("{value}\n"))?;
-    }
+    sysctls::undo(written, &ledger.lost)?;
     journal::write(state, &before.journal)?;
     Ok(())
 }
@@ -339,11 +450,11 @@ fn undo_sysctls(
 /// Leads the tables back to what they were.
 fn undo_tables(
     nftables: &mut Nftables,
-    before: &LiveState,
+    before: &Ruleset,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     for _ in 0..TRIES {
         let now = nftables.read_tables(crate::ruleset::TABLE_NAME)?;
-        let ops = ops_between(&now.tables, &before.ruleset);
+        let ops = restoring(before, &now.tables);
         if ops.is_empty() {
             return Ok(());
         }

@@ -37,6 +37,13 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The record of the last change is there and cannot be understood.
+    Record {
+        /// Which file of it.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The journal is there and cannot be understood.
     Journal {
         /// Which.
@@ -58,6 +65,9 @@ impl std::fmt::Display for Error {
                 )
             }
             Self::Namespace { .. } => f.write_str("cannot tell which network namespace this is"),
+            Self::Record { path, what } => {
+                write!(f, "cannot read the record of the last change {}: {what}", path.display())
+            }
             Self::Journal { path, what } => write!(f, "cannot read the journal {}: {what}", path.display()),
         }
     }
@@ -67,7 +77,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Open { source, .. } | Self::Namespace { source } => Some(source),
-            Self::Shared { .. } | Self::Journal { .. } => None,
+            Self::Shared { .. } | Self::Record { .. } | Self::Journal { .. } => None,
         }
     }
 }
@@ -106,6 +116,16 @@ impl StateDir {
     /// The journal of sysctls.
     pub fn journal(&self) -> PathBuf {
         self.path.join("sysctls.json")
+    }
+
+    /// What the last change is, and how far it has come.
+    pub fn change(&self) -> PathBuf {
+        self.path.join("change.json")
+    }
+
+    /// What there was before a change.
+    pub fn before(&self, id: u64) -> PathBuf {
+        self.path.join(format!("before-{id}.json"))
     }
 
     /// Creates the directory where it is missing.

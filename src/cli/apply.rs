@@ -1,13 +1,16 @@
 //! `isoplan apply`
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::host::Host;
+use super::rollback::{named, record_failed};
 use super::saved;
 use super::topology::TopologyArg;
 use super::{Output, StateArgs, not_permitted};
 use crate::apply::state_dir::{self, Lock};
-use crate::apply::{self, Report};
+use crate::apply::{self, Purpose, Report, Verb};
 use crate::diff::{LiveState, table_name};
 use crate::error::{Exit, Failure};
 use crate::netlink::CommitError;
@@ -85,6 +88,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if args.dry_run || plan.diff.is_empty() {
         return finish(args, output, &plan, None, nothing);
     }
+    none_pending(&host)?;
     if !args.yes && !output.ask("\nApply this?")? {
         output.note("Nothing has been changed.");
         return Ok(Exit::Failed);
@@ -93,7 +97,9 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Some(lock) => lock,
         None => lock(&mut host, output, &command)?,
     };
-    let report = apply::carry_out(&mut host.nftables, &host.state, &plan.desired, &plan.diff, &live)
+    none_pending(&host)?;
+    let purpose = Purpose { verb: Verb::Apply, topology: &topology.file };
+    let report = apply::change(&mut host.nftables, &host.state, &plan.desired, &plan.diff, &live, purpose)
         .map_err(|error| applying_failed(&error, topology, &command))?;
     finish(args, output, &plan, Some(&live), report)
 }
@@ -122,6 +128,31 @@ fn finish(
         output.data("Nothing has been changed.\n")?;
     }
     Ok(Exit::Done)
+}
+
+/// Refuses to change anything while a change waits to be confirmed: what there was before it would be lost.
+pub(super) fn none_pending(host: &Host) -> Result<(), Failure> {
+    let pending = apply::pending(&host.state).map_err(|error| record_failed(&error))?;
+    let Some(pending) = pending else { return Ok(()) };
+    let what = named(&pending.change);
+    Err(match pending.left {
+        Some(left) => Failure::new(format!("{what} waits to be confirmed; nothing was changed"))
+            .because(format!("it is undone in {} unless somebody confirms it", in_words(left)))
+            .hint("keep it: isoplan confirm\nundo it: isoplan rollback"),
+        None => Failure::new(format!("{what} was not confirmed in time; nothing was changed"))
+            .because("it should have been undone, and whoever was to do so is gone or has failed".to_owned())
+            .hint("undo it: isoplan rollback"),
+    })
+}
+
+/// A time that is left, in whole seconds: `1 min 5 s`.
+pub(super) fn in_words(left: Duration) -> String {
+    let seconds = left.as_secs_f64().ceil() as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let parts =
+        [(hours, "h"), (minutes, "min"), (seconds, "s")].into_iter().filter(|(number, _)| *number > 0);
+    let words: Vec<_> = parts.map(|(number, unit)| format!("{number} {unit}")).collect();
+    if words.is_empty() { "0 s".to_owned() } else { words.join(" ") }
 }
 
 pub(super) fn lock(host: &mut Host, output: &mut Output, command: &str) -> Result<Lock, Failure> {

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::apply::{applying_failed, lock};
+use super::apply::{applying_failed, lock, none_pending};
 use super::host::Host;
 use super::{Output, StateArgs};
-use crate::apply::{self, journal};
+use crate::apply::{self, Purpose, Verb, journal};
 use crate::approach::{Approach, Desired};
 use crate::diff::{Action, diff};
 use crate::error::{Exit, Failure};
@@ -41,6 +41,10 @@ struct RemoveJson<'r> {
     left: Vec<&'r str>,
 }
 
+pub(super) const FORWARDING_GOES_OFF: &str = "\
+    Forwarding goes off, as it was before isoplan. Docker or Podman may rely on it by now:\n\
+    sysctl -w net.ipv4.ip_forward=1 switches it on again.";
+
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if args.json && !args.yes && !args.dry_run {
         return Err(Failure::new("--json cannot ask").exit(Exit::Usage).hint("add --yes or --dry-run"));
@@ -73,10 +77,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
         let off = |write: &crate::diff::SysctlWrite| write.key.switch().is_none() && write.new == "0";
         if diff.sysctls.iter().any(off) {
-            output.note(
-                "Forwarding goes off, as it was before isoplan. Docker or Podman may rely on it by now:\n\
-                 sysctl -w net.ipv4.ip_forward=1 switches it on again.",
-            );
+            output.note(FORWARDING_GOES_OFF);
         }
         for key in &left {
             output.note(&format!("{key} is not what isoplan wrote any more; it is left as it is."));
@@ -85,6 +86,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let act = !args.dry_run && !diff.is_empty();
     let mut held = early;
     if act {
+        none_pending(&host)?;
         if !args.yes && !output.ask("\nRemove this?")? {
             output.note("Nothing has been changed.");
             return Ok(Exit::Failed);
@@ -92,7 +94,9 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         if held.is_none() {
             held = Some(lock(&mut host, output, "remove")?);
         }
-        apply::carry_out(&mut host.nftables, &host.state, &desired, &diff, &live)
+        none_pending(&host)?;
+        let purpose = Purpose { verb: Verb::Remove, topology: "" };
+        apply::change(&mut host.nftables, &host.state, &desired, &diff, &live, purpose)
             .map_err(|error| applying_failed(&error, &topology, "remove"))?;
     }
     // What others have changed since is theirs from now on: a later remove must not touch it.

@@ -3,9 +3,12 @@
 //! Both come from one walk, so that what is printed is what is sent. Objects are matched by name, rules
 //! by [`RuleId`] within their chain, elements by key.
 
+mod restore;
 mod rules;
 mod sysctls;
 mod tables;
+
+pub use restore::{Passed, Past, Restoration, passed, restoration, restoring, same_tables};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -63,7 +63,7 @@ fn restored(diff: &mut Diff, live: &LiveState, wanted: &BTreeSet<&SysctlKey>) {
     }
 }
 
-fn push_sysctl(diff: &mut Diff, write: SysctlWrite, origins: Vec<EntryId>, why: String) {
+pub(super) fn push_sysctl(diff: &mut Diff, write: SysctlWrite, origins: Vec<EntryId>, why: String) {
     diff.changes.push(Change {
         action: Action::Change,
         kind: Kind::Sysctl,

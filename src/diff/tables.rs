@@ -49,7 +49,7 @@ pub(super) fn compare(diff: &mut Diff, desired: Option<&Table>, live: Option<&Ta
 }
 
 /// Why a table cannot be changed in place; within one transaction no packet sees it missing.
-fn why_created_anew(desired: &Table, live: &Table) -> Option<String> {
+pub(super) fn why_created_anew(desired: &Table, live: &Table) -> Option<String> {
     if live.flags != desired.flags {
         return Some("created anew: its flags differ (dormant, or owned by another program)".to_owned());
     }
@@ -76,12 +76,12 @@ fn why_created_anew(desired: &Table, live: &Table) -> Option<String> {
     None
 }
 
-fn same_definition(a: &Set, b: &Set) -> bool {
+pub(super) fn same_definition(a: &Set, b: &Set) -> bool {
     a.key == b.key && a.data == b.data && a.interval == b.interval && a.foreign_flags == b.foreign_flags
 }
 
 /// Whether nft made a set for a rule (`NFT_SET_ANONYMOUS`): it lives and dies with that.
-const fn is_anonymous(set: &Set) -> bool {
+pub(super) const fn is_anonymous(set: &Set) -> bool {
     set.foreign_flags & 1 != 0
 }
 
@@ -100,9 +100,29 @@ pub(super) struct Steps {
 }
 
 impl Steps {
+    /// Puts what comes anew into the order that it had.
+    pub(super) fn sort(&mut self, table: &Table) {
+        let sets: Vec<_> = set_names(table).cloned().collect();
+        let chains: Vec<_> = chain_names(table).cloned().collect();
+        let place = |names: &[Arc<str>], name: &Arc<str>| names.iter().position(|other| other == name);
+        self.add_sets.sort_by_key(|op| match op {
+            Op::AddSet { set, .. } => place(&sets, &set.name),
+            _ => None,
+        });
+        self.add_chains.sort_by_key(|op| match op {
+            Op::AddChain { chain, .. } => place(&chains, chain),
+            _ => None,
+        });
+        for op in &mut self.add_elements {
+            if let Op::AddElements { set, elements, .. } = op {
+                sort_elements(table, set, elements);
+            }
+        }
+    }
+
     /// New rules first: their place is given by handles that later steps may take away. Chains last: the
     /// verdicts of a map that goes away refer to them until it is gone.
-    fn in_order(self) -> impl Iterator<Item = Op> {
+    pub(super) fn in_order(self) -> impl Iterator<Item = Op> {
         [
             self.add_sets,
             self.add_chains,
@@ -120,35 +140,76 @@ impl Steps {
 }
 
 /// Everything for a table that is not there.
-fn creation(table: &Table) -> Vec<Op> {
+pub(super) fn creation(table: &Table) -> Vec<Op> {
     let family = table.family;
     let mut ops = vec![Op::AddTable { family }];
-    ops.extend(table.sets.values().map(|set| Op::AddSet { family, set: definition(set) }));
-    ops.extend(table.chains.values().map(|chain| add_chain(family, chain)));
-    for set in table.sets.values().filter(|set| !set.elements.is_empty()) {
-        let elements = set.elements.iter().map(|(key, data)| (key.clone(), data.clone())).collect();
-        ops.push(Op::AddElements { family, set: definition(set), elements });
-    }
-    for chain in table.chains.values() {
-        ops.extend(chain.rules.iter().map(|rule| Op::AddRule {
-            family,
-            chain: Arc::clone(&chain.name),
-            rule: rule.clone(),
-            before: None,
-        }));
-    }
+    ops.extend(set_names(table).map(|name| Op::AddSet { family, set: definition(&table.sets[name]) }));
+    ops.extend(chain_names(table).map(|name| add_chain(family, &table.chains[name])));
+    ops.extend(table.sets.values().filter_map(|set| all_elements(table, set)));
+    ops.extend(table.chains.values().flat_map(|chain| all_rules(family, chain)));
     ops
 }
 
-fn definition(set: &Set) -> Set {
+/// The names of all sets, as the kernel had them or will have them.
+pub(super) fn set_names(table: &Table) -> impl Iterator<Item = &Arc<str>> {
+    ordered(&table.order.0.sets, table.sets.keys())
+}
+
+/// The same of all chains. Base chains come first, so that none of them ever has to make room for another
+/// when an old order is restored: two base chains that take turns are two, for a packet in between.
+pub(super) fn chain_names(table: &Table) -> impl Iterator<Item = &Arc<str>> {
+    let (base, regular): (Vec<_>, Vec<_>) =
+        table.chains.keys().partition(|name| table.chains[*name].base.is_some());
+    ordered(&table.order.0.chains, base.into_iter().chain(regular))
+}
+
+/// Those with a place in their order, then the others.
+fn ordered<'t>(
+    order: &'t [Arc<str>],
+    names: impl Iterator<Item = &'t Arc<str>>,
+) -> impl Iterator<Item = &'t Arc<str>> {
+    let names: Vec<_> = names.collect();
+    let there: BTreeSet<_> = names.iter().copied().collect();
+    let placed: Vec<_> = order.iter().filter(|name| there.contains(name)).collect();
+    let with_place: BTreeSet<_> = placed.iter().copied().collect();
+    let others: Vec<_> = names.into_iter().filter(|name| !with_place.contains(name)).collect();
+    placed.into_iter().chain(others)
+}
+
+/// The elements of a set that has none yet, in their order.
+pub(super) fn all_elements(table: &Table, set: &Set) -> Option<Op> {
+    let mut elements: Vec<_> = set.elements.iter().map(|(key, data)| (key.clone(), data.clone())).collect();
+    sort_elements(table, set, &mut elements);
+    let set = definition(set);
+    (!elements.is_empty()).then_some(Op::AddElements { family: table.family, set, elements })
+}
+
+fn sort_elements(table: &Table, set: &Set, elements: &mut [(ElementKey, ElementData)]) {
+    if let Some(order) = table.order.0.elements.get(&set.name) {
+        let places: BTreeMap<_, _> = order.iter().zip(0..).collect();
+        elements.sort_by_key(|(key, _)| places.get(key).copied().unwrap_or(usize::MAX));
+    }
+}
+
+/// The rules of a chain that has none yet.
+pub(super) fn all_rules(family: Family, chain: &Chain) -> impl Iterator<Item = Op> {
+    chain.rules.iter().map(move |rule| Op::AddRule {
+        family,
+        chain: Arc::clone(&chain.name),
+        rule: rule.clone(),
+        before: None,
+    })
+}
+
+pub(super) fn definition(set: &Set) -> Set {
     Set { elements: BTreeMap::new(), key: set.key.clone(), name: Arc::clone(&set.name), ..*set }
 }
 
-fn add_chain(family: Family, chain: &Chain) -> Op {
+pub(super) fn add_chain(family: Family, chain: &Chain) -> Op {
     Op::AddChain { family, chain: Arc::clone(&chain.name), base: chain.base.clone() }
 }
 
-fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, steps: &mut Steps) {
+pub(super) fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, steps: &mut Steps) {
     let family = desired.family;
     let names: BTreeSet<_> = desired.sets.keys().chain(live.sets.keys()).collect();
     for name in names {

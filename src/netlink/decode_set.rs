@@ -18,6 +18,8 @@ pub(super) struct LiveSet {
     count: Option<usize>,
     /// What about it has no place in [`Set`].
     pub(super) notes: Vec<String>,
+    /// The order of its elements, where it is not that of their keys.
+    pub(super) order: Option<Vec<ElementKey>>,
 }
 
 /// A set, without its elements.
@@ -72,7 +74,7 @@ pub(super) fn set(attributes: &[u8]) -> Option<LiveSet> {
         }
     }
     let count = number(nfta::SET_COUNT).map(|count| count as usize);
-    Some(LiveSet { set, flags, count, notes })
+    Some(LiveSet { set, flags, count, notes, order: None })
 }
 
 /// nft packs the types of a concatenation into one number, the last field lowest.
@@ -176,13 +178,13 @@ impl LiveSet {
         if self.set.interval && self.flags & set_flag::CONCAT == 0 {
             self.set.elements = intervals(elements);
         } else {
-            self.set.elements = elements
-                .into_iter()
-                .map(|element| {
-                    let last = element.key_end.unwrap_or_else(|| element.key.clone());
-                    (ElementKey::range(element.key, last), element.data)
-                })
-                .collect();
+            let elements = elements.into_iter().map(|element| {
+                let last = element.key_end.unwrap_or_else(|| element.key.clone());
+                (ElementKey::range(element.key, last), element.data)
+            });
+            let elements: Vec<_> = elements.collect();
+            self.order = self.set.interval.then(|| elements.iter().map(|(key, _)| key.clone()).collect());
+            self.set.elements = elements.into_iter().collect();
         }
         if self.is_hash() && !self.is_dynamic() && notes.is_empty() {
             let found = self.set.elements.len();

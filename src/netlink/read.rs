@@ -88,6 +88,7 @@ impl Nftables {
             if attr::find(attributes, nfta::CHAIN_TABLE).map(attr::text).as_ref() == Some(&table.name)
                 && let Some((chain, note)) = decode::chain(table.family, attributes)
             {
+                table.order.0.chains.push(Arc::clone(&chain.name));
                 table.chains.insert(Arc::clone(&chain.name), chain);
                 table.unknown.extend(note);
             }
@@ -126,6 +127,10 @@ impl Nftables {
         for mut live in sets {
             self.read_elements(table, &mut live, generation)?;
             table.unknown.append(&mut live.notes);
+            table.order.0.sets.push(Arc::clone(&live.set.name));
+            if let Some(order) = live.order.take() {
+                table.order.0.elements.insert(Arc::clone(&live.set.name), order);
+            }
             table.sets.insert(Arc::clone(&live.set.name), live.set);
         }
         Ok(())

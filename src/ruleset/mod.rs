@@ -32,6 +32,12 @@ pub const TABLE_NAME: &str = "isoplan";
 #[serde(transparent)]
 pub struct Aside<T>(pub T);
 
+impl<T: Default + PartialEq> Aside<T> {
+    fn is_default(&self) -> bool {
+        self.0 == T::default()
+    }
+}
+
 impl<T> Aside<Option<T>> {
     const fn is_none(&self) -> bool {
         self.0.is_none()
@@ -308,6 +314,22 @@ pub struct Table {
     pub unknown: Vec<String>,
     /// `NFTA_TABLE_FLAGS`, for example `NFT_TABLE_F_DORMANT` (1): the kernel then skips its chains.
     pub flags: u32,
+    /// The order in the kernel. Empty in a plan.
+    #[serde(default, skip_serializing_if = "Aside::is_default")]
+    pub order: Aside<TableOrder>,
+}
+
+/// In which order the kernel keeps what is in a table: the one in which it came. No packet sees it; a reader
+/// of `nft list` does.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableOrder {
+    /// Names of sets.
+    pub sets: Vec<Arc<str>>,
+    /// Names of chains.
+    pub chains: Vec<Arc<str>>,
+    /// By set, where nft lists elements as they come: concatenations of intervals. It sorts all others.
+    pub elements: BTreeMap<Arc<str>, Vec<ElementKey>>,
 }
 
 impl Table {
@@ -320,6 +342,7 @@ impl Table {
             chains: BTreeMap::new(),
             unknown: Vec::new(),
             flags: 0,
+            order: Aside(TableOrder::default()),
         }
     }
 

@@ -4,8 +4,12 @@
 use crate::diff::LiveState;
 use crate::ruleset::{Chain, Expr, LookupTarget, Reg, Set, SetData, TABLE_NAME, Table};
 
+/// Checks a state that comes from a file.
+///
+/// # Errors
+///
 /// Says what no kernel hands out.
-pub(super) fn check(state: &LiveState) -> Result<(), String> {
+pub fn check(state: &LiveState) -> Result<(), String> {
     for (family, table) in &state.ruleset {
         if table.family != *family {
             return Err(format!("table {} is listed as one of {family}", table.family));

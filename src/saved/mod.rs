@@ -11,6 +11,7 @@ mod document;
 mod plan;
 mod snapshot;
 
+pub use consistent::check;
 pub use date::{age, utc};
 pub use document::{Error, LONGEST, Text, is_document, read, write};
 pub use plan::{SavedPlan, Source, Steps, moved};

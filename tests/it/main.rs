@@ -58,6 +58,8 @@ mod proven;
 mod re_apply;
 /// Faults that isoplan once had.
 mod regressions;
+/// The last change undone.
+mod rollback;
 /// Ten thousand bridges.
 mod scale;
 /// What the sysctl approach stops and what it does not.
