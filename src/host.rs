@@ -31,6 +31,8 @@ pub struct Link {
     pub vxlan_port: Option<u16>,
     /// The address that it sends from: `IFLA_VXLAN_LOCAL`, `IFLA_VXLAN_LOCAL6`.
     pub vxlan_local: Option<IpAddr>,
+    /// The number of the XDP program that runs on it (`IFLA_XDP_PROG_ID`).
+    pub xdp: Option<u32>,
 }
 
 /// An address of this host, with the length of its network: `RTM_NEWADDR`.

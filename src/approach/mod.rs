@@ -1,5 +1,6 @@
 //! Approaches: pure functions from an intent to desired state, one file each.
 
+mod counted;
 mod iptables_rules;
 mod layered;
 mod means;
@@ -9,12 +10,15 @@ mod rules;
 mod subnet;
 mod sysctl;
 
+pub use counted::{Counted, Side};
 pub use means::{Means, PolicyRule, compared};
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::intent::{Intent, IpFamily};
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Family, Ruleset};
 use crate::topology::{ApproachName, EntryId};
 
 /// An approach that packets are sent against: those that isoplan applies, and those to compare with.
@@ -155,6 +159,15 @@ pub fn with_approach(intent: &Intent<'_>, approach: ApproachName) -> Desired {
     match approach {
         ApproachName::Nftables => nftables::desired(intent),
         ApproachName::Sysctl => sysctl::desired(intent),
+    }
+}
+
+/// What the counters of the drop rules stand for, by family, chain and id of the rule. An approach without rules
+/// of its own has none.
+pub fn counted(intent: &Intent<'_>) -> BTreeMap<(Family, String, &'static str), Counted> {
+    match intent.topology.isolation.approach {
+        ApproachName::Nftables => nftables::counters(intent),
+        ApproachName::Sysctl => BTreeMap::new(),
     }
 }
 

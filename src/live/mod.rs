@@ -1,7 +1,9 @@
 //! The live state of this host, in the planner's own types.
 
-mod evidence;
+mod facts;
 mod host;
+mod neighbours;
+mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +16,7 @@ use crate::diff::{Journaled, LiveState};
 use crate::netlink::{self, Nftables};
 use crate::ruleset::TABLE_NAME;
 
-pub use evidence::evidence;
+pub use facts::facts;
 pub use host::host;
 
 /// Why the live state could not be read.

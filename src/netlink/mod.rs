@@ -21,6 +21,7 @@ pub mod conntrack;
 mod decode;
 mod decode_expr;
 mod decode_set;
+mod elsewhere;
 mod encode;
 mod encode_expr;
 mod encode_set;
@@ -28,10 +29,12 @@ mod error;
 pub mod events;
 #[expect(unsafe_code, reason = "libnftnl objects and socket options; the crate's only unsafe code")]
 mod ffi;
+mod foreign;
 mod read;
 mod route;
 mod rtnl;
 mod socket;
+mod tc;
 mod trace;
 mod wire;
 
@@ -40,11 +43,14 @@ mod test_ns;
 #[cfg(test)]
 mod tests;
 
+pub use elsewhere::links_beside;
 pub use encode::{Transaction, encode};
 pub use error::{CommitError, Error, Unencodable};
 pub use ffi::{link_address, netns_cookie};
+pub use foreign::Foreign;
 pub use read::Snapshot;
 pub use route::{RouteFound, RouteQuery, route};
 pub use rtnl::host;
 pub use socket::Nftables;
+pub use tc::{TcAction, TcFilter, filters};
 pub use trace::{Told, TraceSocket};

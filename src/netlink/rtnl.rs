@@ -22,8 +22,8 @@ use super::socket::header;
 use super::wire::{self, Message, Messages};
 use crate::host::{Address, Host, Link, Route};
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
@@ -44,6 +44,9 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_XDP: u16 = 43;
+/// Of the program that runs, whichever way it is attached.
+const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_VXLAN_ID: u16 = 1;
@@ -86,10 +89,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// When the kernel refuses, or when links, addresses or routes change faster than they can be read.
 pub fn host() -> io::Result<Host> {
     let mut dump = Dump::open()?;
-    let mut skip_stats = Writer::default();
-    skip_stats.put(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
-    // One attribute of four bytes.
-    let request = [[0; IFINFOMSG_LEN].as_slice(), &skip_stats.finish().unwrap_or_default()].concat();
+    let request = links_request();
     let links =
         dump.read(RTM_GETLINK, &request, |message, links: &mut Vec<Link>| links.extend(link(message)))?;
     let addresses =
@@ -101,15 +101,23 @@ pub fn host() -> io::Result<Host> {
     Ok(Host { links: links.into_iter().map(|link| (link.index, link)).collect(), addresses, routes })
 }
 
+/// The request for all links.
+pub(super) fn links_request() -> Vec<u8> {
+    let mut skip_stats = Writer::default();
+    skip_stats.put(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+    // One attribute of four bytes.
+    [[0; IFINFOMSG_LEN].as_slice(), &skip_stats.finish().unwrap_or_default()].concat()
+}
+
 /// A socket to ask for dumps.
-struct Dump {
+pub(super) struct Dump {
     socket: OwnedFd,
     seq: u32,
     buffer: Vec<u8>,
 }
 
 impl Dump {
-    fn open() -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         let protocol = SockProtocol::NetlinkRoute;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(TIMEOUT_SECONDS))?;
@@ -118,7 +126,7 @@ impl Dump {
     }
 
     /// One whole dump, asked for again until nothing changed while it was made.
-    fn read<T: Default>(
+    pub(super) fn read<T: Default>(
         &mut self,
         kind: u16,
         request: &[u8],
@@ -133,6 +141,30 @@ impl Dump {
             if Instant::now() >= deadline {
                 let what = "links, addresses or routes change all the time";
                 return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+            }
+        }
+    }
+
+    /// One question with one answer: what is behind the answer's header.
+    pub(super) fn ask(&mut self, kind: u16, answer: u16, request: &[u8]) -> io::Result<Vec<u8>> {
+        self.seq = self.seq.wrapping_add(1);
+        let header = header(kind, wire::NLM_F_REQUEST, self.seq, wire::NLMSG_HDRLEN + request.len());
+        let fd = self.socket.as_raw_fd();
+        send(fd, &[header.as_slice(), request].concat(), MsgFlags::empty())?;
+        loop {
+            let received = match recv(fd, &mut self.buffer, MsgFlags::empty()) {
+                Ok(received) => received,
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            for message in Messages(&self.buffer[..received]).filter(|message| message.seq == self.seq) {
+                if message.kind == answer {
+                    return Ok(message.payload.to_vec());
+                }
+                if message.kind == wire::NLMSG_ERROR {
+                    let code = message.payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                    return Err(io::Error::from_raw_os_error(code.saturating_neg()));
+                }
             }
         }
     }
@@ -170,7 +202,7 @@ impl Dump {
     }
 }
 
-fn native(bytes: &[u8]) -> Option<u32> {
+pub(super) fn native(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
@@ -184,7 +216,7 @@ fn ip(family: u8, bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// The link of a message; none for one of another kind, or without what a link must have.
-fn link(message: Message<'_>) -> Option<Link> {
+pub(super) fn link(message: Message<'_>) -> Option<Link> {
     if message.kind != RTM_NEWLINK {
         return None;
     }
@@ -217,6 +249,9 @@ fn link(message: Message<'_>) -> Option<Link> {
         vxlan_local: attr::find(vxlan, IFLA_VXLAN_LOCAL)
             .and_then(|address| ip(libc::AF_INET as u8, address))
             .or_else(|| ip(libc::AF_INET6 as u8, attr::find(vxlan, IFLA_VXLAN_LOCAL6)?)),
+        xdp: attr::find(attributes, IFLA_XDP)
+            .and_then(|xdp| attr::find(xdp, IFLA_XDP_PROG_ID))
+            .and_then(native),
     })
 }
 

@@ -12,6 +12,7 @@ pub mod means;
 pub mod nft;
 pub mod plan;
 mod rule;
+pub mod status;
 pub mod sysctl;
 pub mod verification;
 pub mod wrap;

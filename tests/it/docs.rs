@@ -319,6 +319,7 @@ fn every_json_field_is_described() {
         host.nft(&["flush", "chain", "inet", "isoplan", "forward"]).expect("delete rules");
         let rules = json(&["plan", "topology.toml", "--json"]);
         check_json(of_plan, "plan", &[plan, rules], &[]);
+        host.ip("link add br-x type bridge\naddress add 10.5.0.1/24 dev br-x\n").expect("make a risk");
         let status = json(&["status", "topology.toml", "--json"]);
         check_json("isoplan status --json", "status", &[status], &[]);
         let remove = json(&["remove", "--yes", "--json"]);

@@ -3,6 +3,7 @@
 //! The number of rules depends on the roles in the file and never on how many bridges or subnets it
 //! has: those are elements of sets and maps. `docs/security.md` has a line for every rule id used here.
 
+mod counted;
 mod flat;
 mod forward;
 mod input;
@@ -11,6 +12,7 @@ mod table;
 
 use std::collections::BTreeSet;
 
+pub(super) use self::counted::counters;
 use self::table::TableBuilder;
 use super::{Approach, Desired, forwarding};
 use crate::intent::{ClassKey, Guard, Intent, IpFamily, Party};

@@ -61,6 +61,7 @@ fn as_ip_says() -> Host {
                 .find_map(|key| info["info_data"][key].as_str())
                 .filter(|_| info["info_kind"] == "vxlan")
                 .map(|address| address.parse().unwrap()),
+            xdp: number(&link["xdp"]["prog"]["id"]),
         };
         host.links.insert(found.index, found);
     }

@@ -1,0 +1,121 @@
+//! `isoplan status`
+
+mod live_view;
+mod write;
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::host::Host;
+use super::topology::TopologyArg;
+use super::{Output, StateArgs};
+use crate::apply::journal;
+use crate::diff::Journaled;
+use crate::error::{Exit, Failure};
+use crate::live;
+use crate::plan::Plan;
+use crate::render::status as render;
+use crate::status::{Beside, Status};
+use crate::topology::Topology;
+
+/// Tells whether isoplan's tables are in place, what their drop rules have counted, and what goes around
+/// them.
+///
+/// With a topology it tells what differs from it and who probably did that, counts drops by pairs of
+/// networks, and lists the residual risks of this host: docs/operate.md has what each means. Exits with 2
+/// when it is not in place.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Compare with this topology file
+    #[arg(value_name = "TOPOLOGY")]
+    topology: Option<PathBuf>,
+    /// Print the result as JSON (docs/json.md)
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Print it as text, as JSON, or for the textfile collector of Prometheus' node_exporter
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// Write it to this file, replaced whole, and not to stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Look again every second: on a terminal redrawn until q or Ctrl-C, else a line for each change
+    #[arg(long, conflicts_with_all = ["json", "format", "output"])]
+    watch: bool,
+    /// Exit with 2 when there are residual risks as well
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// docs/json.md
+    Json,
+    /// Metrics, in the text format of Prometheus
+    Prometheus,
+}
+
+pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let topology = match &args.topology {
+        Some(path) => Some(TopologyArg { topology: path.clone() }.checked(output)?),
+        None => None,
+    };
+    let command = match &args.topology {
+        Some(path) => format!("status {}", path.display()),
+        None => "status".to_owned(),
+    };
+    let mut reader = Reader { host: Host::open(args.state.state_dir.as_deref(), &command)?, topology };
+    if args.watch {
+        return live_view::run(&mut reader, args.strict, output);
+    }
+    let read = reader.read()?;
+    let text = match if args.json { Format::Json } else { args.format } {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&read.status)
+                .map_err(|error| Failure::new("cannot write JSON").because(error.to_string()))?;
+            text + "\n"
+        }
+        Format::Prometheus => render::prometheus::text(&read.status),
+        Format::Text => render::text::text(&read.status, &read.still_mine, output.style(false).width),
+    };
+    match &args.output {
+        Some(path) => write::replaced(path, &text)?,
+        None => output.data(&text)?,
+    }
+    Ok(exit(&read.status, args.strict))
+}
+
+fn exit(status: &Status, strict: bool) -> Exit {
+    let at_risk = strict && !(status.risks.is_empty() && status.unseen.is_empty());
+    if status.in_place && !at_risk { Exit::Done } else { Exit::Differences }
+}
+
+/// Reads a status again and again.
+struct Reader {
+    host: Host,
+    topology: Option<Topology>,
+}
+
+/// A status, and what its text needs besides.
+struct Read {
+    status: Status,
+    still_mine: Vec<Journaled>,
+}
+
+impl Reader {
+    fn read(&mut self) -> Result<Read, Failure> {
+        let live = match &self.topology {
+            Some(topology) => self.host.read(topology)?,
+            None => self.host.read_keys([])?,
+        };
+        let plan = self.topology.as_ref().map(|topology| Plan::new(topology, &live));
+        let still_mine = journal::still_mine(&live);
+        let facts = live::facts(&mut self.host.nftables, self.topology.as_ref());
+        let beside = Beside { facts, last: None, pending: None, still_mine: still_mine.clone() };
+        Ok(Read { status: Status::new(plan.as_ref(), &live, beside), still_mine })
+    }
+}

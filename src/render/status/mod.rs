@@ -1,0 +1,4 @@
+//! The answer of `isoplan status`, for people and for Prometheus.
+
+pub mod prometheus;
+pub mod text;
