@@ -9,6 +9,7 @@ pub mod approach;
 pub mod boot;
 pub mod cli;
 pub mod diff;
+pub mod draft;
 pub mod error;
 pub mod host;
 pub mod install;

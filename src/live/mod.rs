@@ -1,5 +1,6 @@
 //! The live state of this host, in the planner's own types.
 
+mod evidence;
 mod facts;
 mod host;
 mod neighbours;
@@ -16,6 +17,7 @@ use crate::diff::{Journaled, LiveState};
 use crate::netlink::{self, Nftables};
 use crate::ruleset::TABLE_NAME;
 
+pub use evidence::evidence;
 pub use facts::facts;
 pub use host::host;
 

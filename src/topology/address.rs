@@ -114,6 +114,11 @@ fn special(net: IpNet) -> Option<&'static (IpNet, &'static str)> {
     SPECIAL.iter().find(|(special, _)| special.contains(&net) || net.contains(special))
 }
 
+/// Whether a file cannot have this as a subnet: everything, or addresses that are not routed.
+pub(crate) fn is_special(net: IpNet) -> bool {
+    net.prefix_len() == 0 || special(net).is_some()
+}
+
 /// The network around an address whose prefix length is unknown.
 fn vague(address: IpAddr) -> Subnet {
     let length = if address.is_ipv4() { 16 } else { 32 };

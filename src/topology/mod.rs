@@ -23,6 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use address::is_special;
 pub use mistake::{Mistake, Refused, Related};
 pub use model::{
     Allow, ApproachName, Entry, EntryId, EntryKind, Flat, IF_NAME_MAX, IfName, IfNameFault, Inbound,

@@ -18,6 +18,8 @@ mod compare;
 mod compared;
 /// The core does no I/O, `unsafe` is in one module, and only the command line prints.
 mod core_is_pure;
+/// Drafts of hosts that are known.
+mod discover;
 /// What the documents promise.
 mod docs;
 /// Not a test: random topologies.

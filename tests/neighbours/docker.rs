@@ -32,21 +32,19 @@ pub(crate) struct Docker {
 pub(crate) struct Container {
     pub(crate) node: Node,
     pub(crate) name: String,
+    /// Its first process.
+    pub(crate) process: u32,
 }
 
 impl Container {
-    /// Waits until both of its servers answer the host at each of its addresses, which are ready to use then.
-    pub(crate) fn wait_until_it_serves(&self) {
-        for to in self
+    /// Whether both of its servers answer the host at each of its addresses, which are ready to use then.
+    pub(crate) fn serves(&self) -> bool {
+        let all = self
             .node
             .addresses
             .iter()
-            .flat_map(|own| [PORT, UNPUBLISHED].map(|port| SocketAddr::new(*own, port)))
-        {
-            wait_until(&format!("{} serves at {to}", self.name), Duration::from_secs(10), || {
-                TcpStream::connect_timeout(&to, Duration::from_millis(200)).is_ok()
-            });
-        }
+            .flat_map(|own| [PORT, UNPUBLISHED].map(|port| SocketAddr::new(*own, port)));
+        all.into_iter().all(|to| TcpStream::connect_timeout(&to, Duration::from_millis(200)).is_ok())
     }
 
     /// Its own address of the family of another, with a port.
@@ -83,6 +81,17 @@ impl Docker {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("dockerd does not answer:\n{}", Self::log());
+    }
+
+    /// Whether containers go on without it; the one that runs takes it over.
+    pub(crate) fn live_restore(&self, is_on: bool) {
+        live_restore(is_on);
+        let log = fs::read_to_string(LOG).unwrap_or_default().len();
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        kill(pid, Signal::SIGHUP).expect("have dockerd read its configuration");
+        wait_until("dockerd has read its configuration", Duration::from_secs(10), || {
+            fs::read_to_string(LOG).unwrap_or_default()[log..].contains("Reloaded configuration")
+        });
     }
 
     /// Ends it as systemd would, and waits for that.
@@ -125,15 +134,32 @@ impl Docker {
 
     /// A container that runs already; its capture is started.
     pub(crate) fn find(site: &Site, index: usize, name: &str) -> Container {
+        Self::find_other_than(site, index, name, 0)
+    }
+
+    /// The same of a container that is started again: not yet the one with this process, which may still be there.
+    pub(crate) fn find_other_than(site: &Site, index: usize, name: &str, process: u32) -> Container {
         let format =
             "{{.State.Pid}}{{range .NetworkSettings.Networks}} {{.IPAddress}} {{.GlobalIPv6Address}}{{end}}";
-        let text = docker(&["inspect", "--format", format, name]);
-        let container = container(&text, index, name)
-            .unwrap_or_else(|error| panic!("{name}: `{}`: {error}", text.trim()));
-        container.wait_until_it_serves();
+        let mut found = None;
+        wait_until(&format!("{name} serves"), Duration::from_secs(20), || {
+            let text = docker(&["inspect", "--format", format, name]);
+            // Its address may come a moment after its process.
+            let container =
+                container(&text, index, name).ok().filter(|container| container.process != process);
+            found = container.filter(Container::serves);
+            found.is_some()
+        });
+        let container = found.expect("it was found");
         site.watch(&container.node).expect("capture at a container");
         container
     }
+}
+
+/// Whether containers go on without dockerd, for the next one that starts.
+pub(crate) fn live_restore(is_on: bool) {
+    fs::create_dir_all("/etc/docker").expect("make a directory");
+    fs::write("/etc/docker/daemon.json", format!("{{\"live-restore\": {is_on}}}\n")).expect("write a file");
 }
 
 /// A container from its process id and its addresses.
@@ -146,7 +172,7 @@ pub(crate) fn container(text: &str, index: usize, name: &str) -> io::Result<Cont
     if node.addresses.is_empty() {
         return Err(io::Error::other("it has no address"));
     }
-    Ok(Container { node, name: name.to_owned() })
+    Ok(Container { node, name: name.to_owned(), process: pid })
 }
 
 /// Runs the client; anything but success is a failure of the test.

@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::docker::{Container, IMAGE, PORT, UNPUBLISHED, command, container, rootfs, run_ok};
-use crate::site::Site;
+use crate::site::{Site, wait_until};
 
 /// Containers as root, without control groups: what containers do on the network does not depend on them, and
 /// nothing of them is to be left behind.
@@ -61,7 +62,7 @@ pub(crate) fn find(site: &Site, index: usize, name: &str) -> Container {
     let text = podman(&["inspect", "--format", format, name]);
     let container =
         container(&text, index, name).unwrap_or_else(|error| panic!("{name}: `{}`: {error}", text.trim()));
-    container.wait_until_it_serves();
+    wait_until(&format!("{name} serves"), Duration::from_secs(20), || container.serves());
     site.watch(&container.node).expect("capture at a container");
     container
 }

@@ -129,6 +129,13 @@ impl Sender {
     }
 }
 
+/// How many packets of containers have arrived at storage since that mark of the journal: of senders, and pings.
+pub(crate) fn arrived(site: &Site, mark: usize) -> usize {
+    site.journal.count(mark, |seen| {
+        seen.node == site.storage.index && (seen.payload.starts_with(MARK) || seen.what == What::EchoRequest)
+    })
+}
+
 impl Drop for Sender {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);

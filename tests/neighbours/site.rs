@@ -281,7 +281,7 @@ fn any(to: SocketAddr) -> SocketAddr {
 
 /// Waits until something is so.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit;
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}: not within {} s", limit.as_secs());

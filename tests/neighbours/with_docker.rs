@@ -1,12 +1,15 @@
 //! dockerd with either back end of iptables.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::docker::{Docker, docker};
+use crate::docker::{Docker, IMAGE, docker, live_restore};
 use crate::host::{on_a_host, use_iptables};
+use crate::lab::capture::What;
 use crate::look::{Isoplan, Seen, look};
 use crate::others::{Others, isoplan_tables};
-use crate::site::{HOST_ON_SERVICE, HOST_ON_STORAGE_V6, Outcome, Site, address};
+use crate::sender::{Sender, arrived};
+use crate::site::{HOST_ON_SERVICE, HOST_ON_STORAGE_V6, Outcome, STORAGE, Site, address, wait_until};
 
 /// A Docker host: docker0, and whatever networks users make.
 pub(crate) const TOPOLOGY: &str = r#"
@@ -45,16 +48,52 @@ pub(crate) fn apply(site: &Site) -> String {
     tables
 }
 
+/// Adds an exception to that topology, for a change while packets flow.
+const EXCEPTION: &str = r#"
+[[allow]]
+from = "docker0"
+to = "10.99.0.77"
+protocol = "tcp"
+ports = [443]
+reason = "a second topology"
+"#;
+
+/// A container that sends echo requests to storage from its first moment on, some hundred per second.
+const PINGER: [&str; 5] = ["ping", "-q", "-i", "0.001", STORAGE];
+
+fn run_pinger(restart: &str) {
+    let mut args =
+        vec!["run", "--detach", "--stop-signal", "KILL", "--name", "pinger", "--restart", restart, IMAGE];
+    args.extend(PINGER);
+    docker(&args);
+}
+
+/// Waits until echo requests arrive at storage.
+fn wait_for_pings(site: &Site) {
+    let mark = site.journal.mark();
+    wait_until("echo requests at storage", Duration::from_secs(10), || arrived_pings(site, mark) > 10);
+}
+
+fn arrived_pings(site: &Site, mark: usize) -> usize {
+    site.journal.count(mark, |seen| seen.node == site.storage.index && seen.what == What::EchoRequest)
+}
+
 fn beside_docker(iptables: &str, forwards: bool) {
     use_iptables(iptables).expect("choose a back end of iptables");
     let site = Site::start(forwards).expect("make the site");
     site.isoplan.write("topology.toml", TOPOLOGY).expect("write the topology");
+    // Containers go on without dockerd, and so does what one of them sends.
+    live_restore(true);
     let daemon = Docker::start(&WITH_IPV6);
     let version = docker(&["version", "--format", "dockerd {{.Server.Version}}"]);
     println!("  {}, iptables-{iptables}, ip_forward {} before it", version.trim(), u8::from(forwards));
     Docker::import_image();
     let web = Docker::run(&site, 3, "web", &["--publish", "8080:80", "--restart", "always"]);
     look(&site, "before isoplan", Isoplan::Absent, &Seen::both(&web, Some(8080)));
+    run_pinger("no");
+    wait_for_pings(&site);
+    docker(&["rm", "--force", "pinger"]);
+    let mut sender = Sender::start(&site, &web.node, true).expect("start a sender");
     let before = Others::read();
     assert!(
         before.text(&format!("iptables-{iptables}-save")).contains("DOCKER"),
@@ -62,14 +101,19 @@ fn beside_docker(iptables: &str, forwards: bool) {
     );
 
     apply(&site);
+    sender.is_closed_from_now(&site);
     before.clone().rules().assert_same("apply", &Others::read().rules());
     look(&site, "after apply", Isoplan::Present, &Seen::both(&web, Some(8080)));
+    sender.check(&site, "after apply");
     site.isoplan.run(&["remove", "--yes"]).ok();
+    sender.wait_until_open(&site);
     before.assert_same("apply and remove", &Others::read());
     println!("  {} lines of others are the same before apply and after remove", before.lines());
     look(&site, "after remove", Isoplan::Absent, &Seen::both(&web, Some(8080)));
-    let tables = apply(&site);
 
+    let tables = apply(&site);
+    sender.is_closed_from_now(&site);
+    let closed = site.journal.mark();
     // With ip6tables-legacy, Docker 20.10 writes the IPv6 DNAT rule of the first container alone. Its proxy serves the
     // others' ports then, which is the host's own doing: see `what_docker_proxy_serves`.
     let v6_works = iptables == "nft";
@@ -79,35 +123,75 @@ fn beside_docker(iptables: &str, forwards: bool) {
     let app =
         Docker::run(&site, 5, "app", &["--publish", "8082:80", "--network", "app", "--restart", "always"]);
     look(&site, "a new network", Isoplan::Present, &Seen::v4(&app, Some(8082)));
+    run_pinger("always");
+    sender.check(&site, "a new container, a new network");
 
-    // dockerd switches forwarding on where it finds it off, and then only closes its own part of it.
+    let daemon = {
+        daemon.stop();
+        Docker::start(&WITH_IPV6)
+    };
+    look(&site, "dockerd restarted", Isoplan::Present, &Seen { v6: v6_works, ..Seen::v4(&web, Some(8080)) });
+    look(&site, "dockerd restarted", Isoplan::Present, &Seen::v4(&app, Some(8082)));
+    sender.check(&site, "a restart of dockerd");
+    assert_eq!(isoplan_tables(), tables, "nothing of isoplan's tables has changed");
+    changes_under_traffic(&site);
+    sender.check(&site, "re-applied and repaired");
+    assert_eq!(isoplan_tables(), tables, "repaired, and as it was");
+
+    // Now the containers are made anew, and dockerd finds forwarding switched off and switches it on.
+    daemon.live_restore(false);
     daemon.stop();
     site.host.sysctl("net/ipv4/ip_forward", "0").expect("switch forwarding off");
     let daemon = Docker::start(&WITH_IPV6);
     assert_eq!(
         site.host.read_sysctl("net/ipv4/ip_forward").expect("read a sysctl"),
         "1",
-        "dockerd has switched it on"
+        "dockerd switches it on"
     );
-    for (index, name, port) in [(6, "web", 8080), (7, "late", 8081)] {
-        let again = Docker::find(&site, index, name);
+    for (index, container, port) in [(6, &web, 8080), (7, &late, 8081)] {
+        let again = Docker::find_other_than(&site, index, &container.name, container.process);
         look(
             &site,
-            "dockerd restarted",
+            "containers anew",
             Isoplan::Present,
             &Seen { v6: v6_works, ..Seen::v4(&again, Some(port)) },
         );
     }
-    let again = Docker::find(&site, 8, "app");
-    look(&site, "dockerd restarted", Isoplan::Present, &Seen::v4(&again, Some(8082)));
+    let again = Docker::find_other_than(&site, 8, "app", app.process);
+    look(&site, "containers anew", Isoplan::Present, &Seen::v4(&again, Some(8082)));
     assert_eq!(isoplan_tables(), tables, "nothing of isoplan's tables has changed");
     site.isoplan.run(&["status", "topology.toml"]).ok();
+    assert_eq!(arrived(&site, closed), 0, "packets from containers at storage since the second apply");
 
     let before = Others::read();
     site.isoplan.run(&["remove", "--yes"]).ok();
     before.rules().assert_same("the last remove", &Others::read().rules());
+    // The pings of a container that dockerd has started again: they were sent all the time.
+    wait_for_pings(&site);
     look(&site, "after the last remove", Isoplan::Absent, &Seen::v4(&again, Some(8082)));
     daemon.stop();
+}
+
+/// One topology after the other, and single rules taken away and repaired, each one of which another stands in for.
+fn changes_under_traffic(site: &Site) {
+    site.isoplan.write("other.toml", &format!("{TOPOLOGY}{EXCEPTION}")).expect("write a topology");
+    for _ in 0..5 {
+        site.isoplan.run(&["apply", "other.toml", "--yes"]).ok();
+        site.isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+    }
+    for id in ["F3", "F5", "F6", "F9"] {
+        let chain =
+            site.host.nft(&["-a", "list", "chain", "inet", "isoplan", "forward"]).expect("list a chain");
+        let rule = chain
+            .lines()
+            .find(|line| line.contains(&format!("\"{id} ")))
+            .unwrap_or_else(|| panic!("no {id}:\n{chain}"));
+        let handle = rule.rsplit(' ').next().expect("a handle");
+        site.host
+            .nft(&["delete", "rule", "inet", "isoplan", "forward", "handle", handle])
+            .expect("delete a rule");
+        site.isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+    }
 }
 
 /// Where no DNAT rule is, dockerd's proxy takes connections to published ports: as a program of the host, which isoplan
