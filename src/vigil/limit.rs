@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{Event, Moment};
 
 /// So many lines about one kind of event are said within [`WINDOW`].
-const LINES: usize = 10;
+const LINES: usize = 20;
 /// A minute.
 const WINDOW: u64 = 60_000;
 

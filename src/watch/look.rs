@@ -112,8 +112,9 @@ impl Watch<'_> {
             return was_away;
         }
         if let Some(taken) = self.taken_over(live) {
+            // What was compared is not what is kept any more: it is looked at again.
             self.resume(&taken);
-            return false;
+            return true;
         }
         if self.standing != Standing::Down {
             self.standing = Standing::Down;
@@ -324,10 +325,18 @@ impl Watch<'_> {
         }
         let keys = self.desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
         let now: BTreeMap<SysctlKey, String> = live::sysctls(keys, &[]).unwrap_or_default();
-        let differs = self.desired.sysctls.iter().any(|sysctl| {
+        let is_off = |sysctl: &&crate::approach::Sysctl| {
             now.get(&sysctl.key).is_some_and(|value| *value != sysctl.value)
-                && !self.drift.contains(&Matter::Sysctl(sysctl.key.0.clone()))
-        });
+        };
+        let off = self.desired.sysctls.iter().filter(is_off);
+        let off: BTreeSet<Matter> = off.map(|sysctl| Matter::Sysctl(sysctl.key.0.clone())).collect();
+        let of_the_plan = |matter: &&Matter| {
+            self.desired
+                .sysctls
+                .iter()
+                .any(|sysctl| matches!(matter, Matter::Sysctl(key) if *key == sysctl.key.0))
+        };
+        let differs = !off.iter().eq(self.drift.iter().filter(of_the_plan));
         if differs && self.standing == Standing::Keeping {
             let now: Moment = self.now();
             self.since.get_or_insert(now);

@@ -66,6 +66,8 @@ mod scale;
 mod sysctl_approach;
 /// What packets show on hosts of every other kind.
 mod topologies;
+/// The daemon that keeps the policy in place.
+mod watch;
 
 use lab::node::Node;
 use lab::probe::Probe;

@@ -19,7 +19,7 @@ const MEMORY: i64 = 300 * 1024;
 /// How long the transaction may be that adds one bridge.
 const ADDITION: u64 = 8 * 1024;
 
-fn topology(bridges: usize) -> String {
+pub(crate) fn topology(bridges: usize) -> String {
     let mut text = String::new();
     for (number, role) in ["service", "storage", "management"].into_iter().enumerate() {
         writeln!(

@@ -1,0 +1,95 @@
+//! Other runs of isoplan beside it.
+
+use nix::sys::signal::Signal;
+
+use super::{LIMIT, Watch, bare, sysctl_topology, topology, until};
+use crate::lab::{HostSpec, in_namespace};
+use crate::live::{forwarding, listing, rules};
+
+#[test]
+fn after_a_remove_it_stands_down_until_it_is_told_otherwise() {
+    in_namespace(|| {
+        let (host, isoplan) = bare();
+        let watch = Watch::start(&isoplan, &[]);
+        let policy = listing(&host);
+        for resume in ["SIGHUP", "apply"] {
+            let mark = watch.mark();
+            isoplan.run(&["remove", "--yes"]).ok();
+            let line = watch.wait(mark, "stood_down");
+            assert!(line["message"].as_str().is_some_and(|text| text.contains("systemctl reload")), "{line}");
+            // Whatever others do now, isoplan was removed.
+            host.nft_load("add table inet isoplan; delete table inet isoplan").expect("touch its table");
+            host.sysctl("net/ipv4/ip_forward", "1").expect("write a sysctl");
+            host.sysctl("net/ipv4/ip_forward", "0").expect("write a sysctl");
+            if resume == "SIGHUP" {
+                watch.signal(Signal::SIGHUP);
+                until("the policy is back", LIMIT, || {
+                    listing(&host) == policy && forwarding(&host)[0] == "1"
+                });
+            } else {
+                isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+                watch.wait(mark, "resumed");
+            }
+            assert_eq!(watch.count(mark, "stood_down"), 1, "{:#?}", watch.lines());
+            let before = watch.lines();
+            let repaired = before[mark..].iter().filter(|line| line["event"] == "repaired").count();
+            assert_eq!(repaired, usize::from(resume == "SIGHUP"), "{before:#?}");
+            let mark = watch.mark();
+            rules(&host)[0].delete(&host);
+            watch.wait(mark, "repaired");
+            assert_eq!(listing(&host), policy);
+        }
+    });
+}
+
+#[test]
+fn another_topology_is_left_alone_and_an_edited_one_is_taken() {
+    in_namespace(|| {
+        let (host, isoplan) = bare();
+        let other = HostSpec::three_nics().bare().topology();
+        isoplan.write("other.toml", &other).expect("write a topology");
+        let watch = Watch::start(&isoplan, &[]);
+        let policy = listing(&host);
+        isoplan.run(&["apply", "other.toml", "--yes"]).ok();
+        watch.wait(0, "stood_down");
+        let others = listing(&host);
+        assert_ne!(others, policy);
+        rules(&host)[0].delete(&host);
+
+        // The same file as the watch's, edited and applied.
+        let mark = watch.mark();
+        isoplan.write("topology.toml", &other).expect("write a topology");
+        isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+        watch.wait(mark, "resumed");
+        assert_eq!(listing(&host), others);
+        let mark = watch.mark();
+        rules(&host)[0].delete(&host);
+        watch.wait(mark, "repaired");
+        assert_eq!(listing(&host), others);
+
+        // And again without standing down in between.
+        let mark = watch.mark();
+        isoplan.write("topology.toml", &topology()).expect("write a topology");
+        isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+        watch.wait(mark, "resumed");
+        assert_eq!(watch.count(mark, "stood_down"), 0);
+        assert_eq!(listing(&host), policy);
+    });
+}
+
+/// The sysctl approach has no transaction that would tell of isoplan.
+#[test]
+fn a_remove_of_sysctls_is_known_as_well() {
+    in_namespace(|| {
+        let (host, isoplan) = bare();
+        host.ip("link add eth1 type veth peer name eth1-peer\n").expect("add a link");
+        isoplan.write("topology.toml", &sysctl_topology()).expect("write a topology");
+        let watch = Watch::start(&isoplan, &[]);
+        assert_eq!(forwarding(&host), ["1"; 2]);
+        let mark = watch.mark();
+        isoplan.run(&["remove", "--yes"]).ok();
+        watch.wait(mark, "stood_down");
+        assert_eq!(forwarding(&host), ["0"; 2]);
+        assert_eq!(watch.count(mark, "repaired"), 0);
+    });
+}
