@@ -9,19 +9,22 @@ mod record;
 mod rollback;
 pub mod state_dir;
 mod sysctls;
+mod watcher;
 
 pub use record::{Before, Change, Confirm, Pending, Phase, Verb, boot_time, last, now, pending};
 pub use rollback::{read_before, roll_back};
+pub use watcher::{Confirmed, STAGE, confirm, run as stage};
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
-use self::state_dir::StateDir;
+use self::state_dir::{Lock, StateDir};
 use crate::approach::{Desired, SysctlKey};
-use crate::diff::{Diff, Journaled, LiveState, SysctlWrite, diff, passed, restoring};
+use crate::diff::{Diff, Journaled, LiveState, SysctlWrite, diff, passed, restoring, table_name};
 use crate::live;
 use crate::netlink::{CommitError, Nftables, encode};
 use crate::ruleset::{ElementKey, Op, Ruleset};
@@ -60,6 +63,10 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// There is something that could not be brought back; nothing was changed.
+    NotUndoable(String),
+    /// Nobody could be found to undo it; nothing was changed.
+    NotArmed(io::Error),
     /// Something failed, and undoing what was done before failed as well.
     HalfDone {
         /// What failed first.
@@ -90,6 +97,8 @@ impl Error {
             | Self::KeepsMoving
             | Self::PlanIsStale
             | Self::Missing(_)
+            | Self::NotUndoable(_)
+            | Self::NotArmed(_)
             | Self::Sysctl { .. } => true,
         }
     }
@@ -118,6 +127,10 @@ impl fmt::Display for Error {
             Self::Sysctl { key, .. } => {
                 write!(f, "cannot write sysctl `{key}`; everything before it was undone")
             }
+            Self::NotUndoable(what) => {
+                write!(f, "{what}, which could not be brought back; nothing was changed")
+            }
+            Self::NotArmed(_) => f.write_str("cannot start what would undo the change; nothing was changed"),
             Self::HalfDone { what, .. } => {
                 write!(f, "{what}; it could not be undone whole: see `isoplan plan` for what is left")
             }
@@ -137,12 +150,13 @@ impl std::error::Error for Error {
             Self::Live(error) => error.source(),
             Self::State(error) => error.source(),
             Self::Commit { source, .. } => Some(source),
-            Self::Sysctl { source, .. } => Some(source),
+            Self::Sysctl { source, .. } | Self::NotArmed(source) => Some(source),
             Self::HalfDone { undo, .. } => Some(undo.as_ref()),
             Self::NotReadBack(error) => Some(error.as_ref()),
             Self::KeepsMoving
             | Self::PlanIsStale
             | Self::Missing(_)
+            | Self::NotUndoable(_)
             | Self::ReadsBackDifferently(_)
             | Self::NotAsBefore(_) => None,
         }
@@ -165,6 +179,8 @@ pub struct Purpose<'p> {
     pub verb: Verb,
     /// The topology, as the user named it; empty for a `remove`.
     pub topology: &'p str,
+    /// How long it waits to be confirmed before it is undone; without it, it stays.
+    pub confirm_within: Option<Duration>,
 }
 
 /// Carries out exactly `planned`, which leads from `before` to `desired`, and reads back what came of it. It is
@@ -212,6 +228,20 @@ fn carry_out_as(
     if !planned.missing.is_empty() {
         return Err(Error::Missing(planned.missing.iter().map(|sysctl| sysctl.key.clone()).collect()));
     }
+    if purpose.is_some_and(|purpose| purpose.confirm_within.is_some()) {
+        let held = before.ruleset.values().flat_map(|table| {
+            let flags = (table.flags != 0).then(|| format!("flags {:#x}", table.flags));
+            table
+                .unknown
+                .iter()
+                .cloned()
+                .chain(flags)
+                .map(|what| format!("{} has {what}", table_name(table.family)))
+        });
+        if let Some(what) = held.into_iter().next() {
+            return Err(Error::NotUndoable(what));
+        }
+    }
     // What can be known to fail is tried before anything is changed.
     sysctls::can_be_written(&planned.sysctls)?;
     let _signals = SignalsHeld::new();
@@ -221,11 +251,20 @@ fn carry_out_as(
     // Before the first change: if this process dies now, the values that were there are known.
     let ledger = Ledger::new(planned, before);
     let entry = purpose.map(|purpose| ledger.record(state, desired, planned, before, purpose)).transpose();
-    let entry = entry.map_err(Error::State)?;
+    let mut entry = entry.map_err(Error::State)?;
+    if let Some(window) = purpose.and_then(|purpose| purpose.confirm_within)
+        && let Some(entry) = &mut entry
+    {
+        watcher::arm(state, &mut entry.change, window).map_err(|source| {
+            entry.forget();
+            Error::NotArmed(source)
+        })?;
+    }
     let done = steps(nftables, state, desired, planned, before, &ledger);
     let report = done.inspect_err(|error| {
         if let Some(entry) = entry.as_ref().filter(|_| error.is_old_state()) {
             entry.forget();
+            watcher::disarm(&entry.change);
         }
     })?;
     ledger.close(state);
@@ -322,13 +361,19 @@ impl Ledger {
             .iter()
             .filter_map(|write| Some((write.key.clone(), before.sysctls.get(&write.key)?.clone())));
         let values: BTreeMap<SysctlKey, String> = self.lost.iter().cloned().chain(written).collect();
+        let id = record::next_id(state)?;
         let change = Change {
-            id: 0,
+            id,
             verb: purpose.verb,
             topology: Text::new(purpose.topology),
             time: now(),
             phase: Phase::Begun,
-            confirm: None,
+            confirm: purpose.confirm_within.map(|window| Confirm {
+                window: window.as_millis() as u64,
+                deadline: boot_time() + window.as_millis() as u64,
+                watcher: watcher::kind(id),
+                failed: None,
+            }),
         };
         let before = Before {
             ruleset: before.ruleset.clone(),

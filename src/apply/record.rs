@@ -84,7 +84,7 @@ pub struct Confirm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
-    /// Each change has the next one.
+    /// No two changes of a boot have the same.
     pub id: u64,
     /// What made it.
     pub verb: Verb,
@@ -161,6 +161,12 @@ pub fn pending(state: &StateDir) -> Result<Option<Pending>, Error> {
         let left = deadline.checked_sub(boot_time()).filter(|left| *left > 0).map(Duration::from_millis);
         Some(Pending { change, left })
     }))
+}
+
+/// A number that no change of this boot has had, also where the record of them was lost.
+pub(super) fn next_id(state: &StateDir) -> Result<u64, Error> {
+    let last = last(state)?.map_or(0, |last| last.id);
+    Ok(boot_time().max(last + 1))
 }
 
 /// `kind` of the two documents.
@@ -304,8 +310,7 @@ pub(super) struct Entry<'s> {
 
 impl<'s> Entry<'s> {
     /// Puts the record of a change on disk, before its first step.
-    pub(super) fn begin(state: &'s StateDir, mut change: Change, before: &Before) -> Result<Self, Error> {
-        change.id = last(state)?.map_or(0, |last| last.id) + 1;
+    pub(super) fn begin(state: &'s StateDir, change: Change, before: &Before) -> Result<Self, Error> {
         let previous =
             files::read(&state.change()).map_err(|source| Error::Open { path: state.change(), source })?;
         let path = state.before(change.id);
@@ -330,11 +335,13 @@ impl<'s> Entry<'s> {
     /// what is left then is a change that was cut short.
     pub(super) fn forget(&self) {
         let path = self.state.change();
+        // Never without one: a watcher takes a record that is gone for an accident.
+        let over = Phase::Undone { at: self.change.time, overdue: false };
         let done = match &self.previous {
-            Some(previous) => files::write(&path, previous),
-            None => files::remove(&path),
+            Some(previous) => files::write(&path, previous).is_ok(),
+            None => write(self.state, &Change { phase: over, confirm: None, ..self.change.clone() }).is_ok(),
         };
-        if done.is_ok() {
+        if done {
             let _ = files::remove(&self.state.before(self.change.id));
         }
     }

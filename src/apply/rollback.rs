@@ -5,7 +5,7 @@ use std::io;
 
 use super::record::{self, Before, Change, Phase};
 use super::state_dir::{self, StateDir};
-use super::{Error, Report, SignalsHeld, TRIES, half_done, journal, refused, sysctls, undo_tables};
+use super::{Error, Report, SignalsHeld, TRIES, half_done, journal, refused, sysctls, undo_tables, watcher};
 use crate::approach::SysctlKey;
 use crate::diff::{Journaled, LiveState, Restoration, SysctlWrite, restoration, same_tables};
 use crate::live;
@@ -26,7 +26,7 @@ pub fn read_before(
     Ok((before, live))
 }
 
-fn read(nftables: &mut Nftables, state: &StateDir, before: &Before) -> Result<LiveState, Error> {
+pub(super) fn read(nftables: &mut Nftables, state: &StateDir, before: &Before) -> Result<LiveState, Error> {
     let journal = journal::read(state).map_err(Error::State)?;
     live::read(nftables, before.sysctls.keys().cloned(), journal).map_err(Error::Live)
 }
@@ -75,6 +75,9 @@ pub fn roll_back(
         Change { phase: Phase::Undone { at: record::now(), overdue }, confirm: None, ..change.clone() };
     if record::write(state, &over).is_ok() {
         record::tidy(state, None);
+    }
+    if !overdue {
+        watcher::disarm(change);
     }
     let after = read(nftables, state, before).map_err(|error| Error::NotReadBack(error.into()))?;
     let left = left(before, planned, &after);

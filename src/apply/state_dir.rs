@@ -108,6 +108,16 @@ impl StateDir {
         Ok(Self { path: base.join(format!("netns-{cookie}")) })
     }
 
+    /// A directory that belongs to this network namespace already.
+    pub(super) const fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The file that is locked while the kernel is being changed.
+    pub(super) fn lock_file(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Show the plan and stop there
     #[arg(long, short = 'n')]
     dry_run: bool,
+    /// Undo it again after this time (60s, 5m, 1h), unless `isoplan confirm` comes
+    #[arg(long, value_name = "TIME", value_parser = window)]
+    confirm_within: Option<Duration>,
     /// Print the result as JSON (docs/json.md); needs --yes or --dry-run
     #[arg(long)]
     json: bool,
@@ -54,6 +57,9 @@ struct ApplyJson<'a> {
     transaction_bytes: usize,
     /// How many times it was sent until nobody else came in between.
     tries: u32,
+    /// In how many seconds it is undone unless it is confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm_within: Option<f64>,
     /// What was done, or with --dry-run would be.
     plan: PlanJson<'a>,
 }
@@ -93,14 +99,17 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         output.note("Nothing has been changed.");
         return Ok(Exit::Failed);
     }
-    let _lock = match early {
+    let held = match early {
         Some(lock) => lock,
         None => lock(&mut host, output, &command)?,
     };
     none_pending(&host)?;
-    let purpose = Purpose { verb: Verb::Apply, topology: &topology.file };
+    let purpose =
+        Purpose { verb: Verb::Apply, topology: &topology.file, confirm_within: args.confirm_within };
     let report = apply::change(&mut host.nftables, &host.state, &plan.desired, &plan.diff, &live, purpose)
         .map_err(|error| applying_failed(&error, topology, &command))?;
+    // Whoever confirms it takes the lock.
+    drop(held);
     finish(args, output, &plan, Some(&live), report)
 }
 
@@ -118,16 +127,31 @@ fn finish(
             applied: applied.is_some(),
             transaction_bytes: report.transaction_bytes,
             tries: report.tries,
+            confirm_within: args.confirm_within.filter(|_| applied.is_some()).map(|time| time.as_secs_f64()),
             plan: plan.json(),
         })?;
     } else if applied.is_some() {
         let objects = plan.diff.objects;
         let file = &plan.topology.file;
         output.data(&format!("\nApplied and read back: {objects} objects match {file}.\n"))?;
+        if let Some(window) = args.confirm_within {
+            return waits(args, output, window);
+        }
     } else if args.dry_run && !plan.diff.is_empty() {
         output.data("Nothing has been changed.\n")?;
     }
     Ok(Exit::Done)
+}
+
+/// A time to confirm within.
+fn window(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(1)..=LONGEST).contains(&window) {
+        Ok(window)
+    } else {
+        Err("it has to be between 1s and 24h".to_owned())
+    }
 }
 
 /// Refuses to change anything while a change waits to be confirmed: what there was before it would be lost.
@@ -153,6 +177,15 @@ pub(super) fn in_words(left: Duration) -> String {
         [(hours, "h"), (minutes, "min"), (seconds, "s")].into_iter().filter(|(number, _)| *number > 0);
     let words: Vec<_> = parts.map(|(number, unit)| format!("{number} {unit}")).collect();
     if words.is_empty() { "0 s".to_owned() } else { words.join(" ") }
+}
+
+/// What is left to do with a change that waits to be confirmed.
+fn waits(args: &Args, output: &mut Output, window: Duration) -> Result<Exit, Failure> {
+    output.data(&format!("It is undone in {} unless you confirm it: isoplan confirm\n", in_words(window)))?;
+    if args.yes {
+        return Ok(Exit::Done);
+    }
+    super::confirm::stay(args.state.state_dir.as_deref(), output)
 }
 
 pub(super) fn lock(host: &mut Host, output: &mut Output, command: &str) -> Result<Lock, Failure> {

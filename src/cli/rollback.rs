@@ -123,7 +123,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     finish(args, output, &change, &planned, true)
 }
 
-fn failed(error: apply::Error) -> Failure {
+pub(super) fn failed(error: apply::Error) -> Failure {
     match &error {
         apply::Error::State(source) => {
             let mut failure = record_failed(source);

@@ -5,8 +5,10 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
+use crate::apply;
 use crate::error::Exit;
 use crate::lab::trace::explain;
 use crate::lab::{flood, isolate, session, worker};
@@ -14,11 +16,26 @@ use crate::lab::{flood, isolate, session, worker};
 /// Runs a stage when the process was started as one.
 pub fn stage() -> Option<ExitCode> {
     let mut args = env::args_os().skip(1);
-    if args.next()? != isolate::STAGE {
+    let word = args.next()?;
+    if word == apply::STAGE {
+        return Some(ExitCode::from(watch(args)));
+    }
+    if word != isolate::STAGE {
         return None;
     }
     let args: Vec<OsString> = args.collect();
     Some(ExitCode::from(run(&args)))
+}
+
+/// Whoever undoes a change that nobody confirms.
+fn watch(mut args: impl Iterator<Item = OsString>) -> u8 {
+    let (word, directory, id) = (args.next(), args.next(), args.next());
+    let word = word.and_then(|word| word.into_string().ok());
+    let id = id.and_then(|id| id.to_str()?.parse().ok());
+    let (Some(word), Some(directory), Some(id), None) = (word, directory, id, args.next()) else {
+        return unknown();
+    };
+    apply::stage(&word, Path::new(&directory), id).map_or_else(|error| failed(&error), |()| Exit::Done as u8)
 }
 
 fn run(args: &[OsString]) -> u8 {
