@@ -16,6 +16,8 @@ pub(crate) enum Isoplan {
     Absent,
     /// They are.
     Present,
+    /// They are, and so is a firewall that may close what else is open; that is not isoplan's doing.
+    PresentAmongOthers,
 }
 
 /// A container with what is published of it, and the families that it has.
@@ -66,16 +68,19 @@ impl Tally {
         if *outcome == Outcome::Blocked { self.blocked += 1 } else { self.open += 1 }
     }
 
-    /// The server answered, and said this.
-    fn answered(&mut self, what: &str, outcome: &Outcome, with: &str) {
-        self.add(what, outcome, *outcome == Outcome::Answered(with.to_owned()));
+    /// The server answered, and said this, unless another firewall keeps it from that.
+    fn answered(&mut self, what: &str, outcome: &Outcome, with: &str, isoplan: Isoplan) {
+        let is_right = *outcome == Outcome::Answered(with.to_owned());
+        let is_cut = isoplan == Isoplan::PresentAmongOthers && is_closed(outcome, isoplan);
+        if is_cut {
+            self.undecided.push(format!("{what}, {}: {outcome}", self.family));
+        }
+        self.add(what, outcome, is_right || is_cut);
     }
 
     fn closed(&mut self, what: &str, outcome: &Outcome, isoplan: Isoplan) {
-        let is_right = match isoplan {
-            Isoplan::Present => *outcome == Outcome::Blocked,
-            Isoplan::Absent => is_open(outcome),
-        };
+        let is_right =
+            if isoplan == Isoplan::Absent { is_open(outcome) } else { is_closed(outcome, isoplan) };
         self.add(what, outcome, is_right);
     }
 
@@ -135,9 +140,10 @@ fn one_family(site: &Site, isoplan: Isoplan, seen: &Seen<'_>, on: &Addresses, ta
 
     let service = SocketAddr::new(on.service, SERVICE_PORT);
     let source = if seen.is_masqueraded { on.on_service } else { container.direct(on.service, 0).ip() };
-    tally.answered("container to service", &site.tcp(from, service, &site.service), &source.to_string());
+    let outcome = site.tcp(from, service, &site.service);
+    tally.answered("container to service", &outcome, &source.to_string(), isoplan);
     let mount = site.tcp(&site.host, storage, &site.storage);
-    tally.answered("host to storage", &mount, &on.on_storage.to_string());
+    tally.answered("host to storage", &mount, &on.on_storage.to_string(), Isoplan::Present);
 
     let unpublished = container.direct(on.service, UNPUBLISHED);
     for (peer, who) in [(&site.storage, "storage"), (&site.service, "service")] {
@@ -146,7 +152,7 @@ fn one_family(site: &Site, isoplan: Isoplan, seen: &Seen<'_>, on: &Addresses, ta
     }
     let Some(port) = seen.published else { return };
     let from_service = published(site, &site.service, SocketAddr::new(on.on_service, port), container);
-    tally.answered("service to a published port", &from_service, &container.name);
+    tally.answered("service to a published port", &from_service, &container.name, isoplan);
     let from_storage = published(site, &site.storage, SocketAddr::new(on.on_storage, port), container);
     tally.closed("storage to a published port", &from_storage, isoplan);
     let direct = site.tcp(&site.storage, container.direct(on.service, PORT), from);
@@ -157,7 +163,27 @@ fn published(site: &Site, from: &Node, to: SocketAddr, container: &Container) ->
     site.tcp(from, to, &container.node)
 }
 
-pub(crate) fn is_open(outcome: &Outcome) -> bool {
+/// What a host beside other firewalls leaves open, over IPv4: what isoplan has no word in.
+pub(crate) fn open_ways(site: &Site, seen: &Seen<'_>) -> Vec<(&'static str, String)> {
+    let from = &seen.container.node;
+    let to = |text: &str, port| SocketAddr::new(address(text), port);
+    let mut ways = vec![
+        ("container to service", site.tcp(from, to(SERVICE, SERVICE_PORT), &site.service).to_string()),
+        ("host to storage", site.tcp(&site.host, to(STORAGE, STORAGE_PORT), &site.storage).to_string()),
+    ];
+    if let Some(port) = seen.published {
+        let outcome = published(site, &site.service, to(HOST_ON_SERVICE, port), seen.container);
+        ways.push(("service to a published port", outcome.to_string()));
+    }
+    ways
+}
+
+fn is_closed(outcome: &Outcome, isoplan: Isoplan) -> bool {
+    let is_not_taken_on = matches!(outcome, Outcome::Refused | Outcome::Unanswered);
+    *outcome == Outcome::Blocked || (isoplan == Isoplan::PresentAmongOthers && is_not_taken_on)
+}
+
+fn is_open(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Answered(_) | Outcome::Arrived(_))
 }
 

@@ -12,6 +12,8 @@ mod lab;
 
 /// dockerd and its containers.
 mod docker;
+/// Not a test: firewalld and ufw.
+mod firewalls;
 /// Not a test: a host of one's own for daemons.
 mod host;
 /// Nothing is left, however a test ends.
@@ -28,8 +30,14 @@ mod sender;
 mod site;
 /// dockerd with either back end of iptables.
 mod with_docker;
+/// firewalld and ufw, with dockerd beside them.
+mod with_firewalls;
+/// Who masquerades, and that it is done once.
+mod with_masquerade;
 /// Podman with netavark, alone and beside dockerd.
 mod with_podman;
+/// `isoplan watch` when every rule of the host is flushed.
+mod with_watch;
 
 /// The program under test.
 const ISOPLAN: &str = env!("CARGO_BIN_EXE_isoplan");

@@ -1,5 +1,6 @@
 //! A sender in a container that never stops: from the first apply on, not one of its packets may arrive.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::lab::capture::What;
+use crate::lab::capture::{Seen, What};
 use crate::lab::node::Node;
 use crate::site::{STORAGE, STORAGE_PORT, STORAGE_V6, Site, address, wait_until};
 
@@ -100,14 +101,11 @@ impl Sender {
     #[track_caller]
     pub(crate) fn check(&self, site: &Site, when: &str) {
         let closed = self.closed.as_ref().expect("it is closed");
-        let number = |payload: &[u8]| Some(u64::from_be_bytes(payload.strip_prefix(MARK)?.try_into().ok()?));
         let arrived = site.journal.count(closed.mark, |seen| {
             seen.node == site.storage.index
-                && number(&seen.payload).is_some_and(|number| number >= closed.number)
+                && number_of(&seen.payload).is_some_and(|number| number >= closed.number)
         });
-        let echoes = site
-            .journal
-            .count(closed.mark, |seen| seen.node == site.storage.index && seen.what == What::EchoRequest);
+        let echoes = pings(site, closed.mark);
         let sent = self.sent.load(Ordering::Acquire) - closed.sent;
         let seconds = closed.at.elapsed().as_secs_f64();
         println!(
@@ -116,6 +114,21 @@ impl Sender {
         );
         assert!(per_second(sent, seconds) > 1000.0, "the sender is too slow");
         assert_eq!((arrived, echoes), (0, 0), "{when}: packets from a container at storage");
+    }
+
+    /// How many have arrived since that mark of the journal, and how long it took between the first and the last, by their
+    /// numbers, which go up with time.
+    pub(crate) fn got_through(site: &Site, mark: usize) -> (usize, Duration) {
+        let numbers = RefCell::new(Vec::new());
+        site.journal.count(mark, |seen| {
+            let is_one = seen.node == site.storage.index;
+            numbers.borrow_mut().extend(number_of(&seen.payload).filter(|_| is_one));
+            false
+        });
+        let numbers = numbers.into_inner();
+        let between =
+            numbers.iter().max().zip(numbers.iter().min()).map_or(0, |(last, first)| last - first + 1);
+        (numbers.len(), Duration::from_millis(between * 1000 / RATE))
     }
 
     /// Waits until they arrive again: the sender is still alive, and the captures are.
@@ -131,9 +144,20 @@ impl Sender {
 
 /// How many packets of containers have arrived at storage since that mark of the journal: of senders, and pings.
 pub(crate) fn arrived(site: &Site, mark: usize) -> usize {
+    let packets = |seen: &Seen| seen.node == site.storage.index && seen.payload.starts_with(MARK);
+    site.journal.count(mark, packets) + pings(site, mark)
+}
+
+/// How many echo requests of containers have arrived at storage. Those of the host's own probes carry nothing.
+pub(crate) fn pings(site: &Site, mark: usize) -> usize {
     site.journal.count(mark, |seen| {
-        seen.node == site.storage.index && (seen.payload.starts_with(MARK) || seen.what == What::EchoRequest)
+        seen.node == site.storage.index && seen.what == What::EchoRequest && !seen.payload.is_empty()
     })
+}
+
+/// The number of a packet, if it is a sender's.
+fn number_of(payload: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(payload.strip_prefix(MARK)?.try_into().ok()?))
 }
 
 impl Drop for Sender {

@@ -41,6 +41,8 @@ const SENTINEL_PORT: u16 = 9;
 
 /// How long to wait for what must come. Only a test that fails waits that long.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How long a program of the host may take to hand a connection on.
+const BY_PROXY: Duration = Duration::from_secs(2);
 /// More than the links and the lookups of neighbours on any way here: container, bridge, host, NIC, each twice.
 const ROUNDS: u32 = 10;
 
@@ -55,6 +57,9 @@ pub(crate) enum Outcome {
     Blocked,
     /// It was refused before it arrived: an answer came, and not from there.
     Refused,
+    /// The host itself took the connection, nothing arrived there, and no answer came: without its proxy, dockerd
+    /// holds a published port by listening on it, and accepts nothing.
+    Unanswered,
     /// Nothing is known.
     CouldNotTest(String),
 }
@@ -66,6 +71,7 @@ impl fmt::Display for Outcome {
             Self::Arrived(source) => write!(f, "arrived from {source}"),
             Self::Blocked => f.write_str("blocked"),
             Self::Refused => f.write_str("refused"),
+            Self::Unanswered => f.write_str("taken by the host, and not answered"),
             Self::CouldNotTest(why) => write!(f, "could not be tested: {why}"),
         }
     }
@@ -91,6 +97,8 @@ impl Site {
         let mut service = Node::create("service", 2)?;
         host.sysctl("net/ipv4/ip_forward", if forwards { "1" } else { "0" })?;
         host.sysctl("net/ipv6/conf/all/forwarding", "0")?;
+        // Who may have echo requests answered without a raw socket: everybody.
+        host.sysctl("net/ipv4/ping_group_range", "0 2147483647")?;
         for node in [&host, &storage, &service] {
             node.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
             node.ip("link set lo up\n")?;
@@ -136,7 +144,7 @@ impl Site {
     pub(crate) fn udp(&self, from: &Node, to: SocketAddr, at: &Node) -> Outcome {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let tag = format!("probe {}.", NUMBER.fetch_add(1, Ordering::Relaxed));
-        self.probe(to, at, || {
+        self.probe(from, to, at, || {
             let socket = from.enter(|| UdpSocket::bind(any(to)))?;
             let mark = self.journal.mark();
             // A route that is missing, or an earlier refusal, is not a block.
@@ -151,7 +159,7 @@ impl Site {
 
     /// One TCP connection: does its first packet arrive there, and does the server answer?
     pub(crate) fn tcp(&self, from: &Node, to: SocketAddr, at: &Node) -> Outcome {
-        self.probe(to, at, || {
+        self.probe(from, to, at, || {
             let socket =
                 from.enter(|| Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)))?;
             socket.set_nonblocking(true)?;
@@ -180,21 +188,36 @@ impl Site {
                 return Ok(arrived.map_or(Outcome::Refused, |seen| Outcome::Arrived(seen.source)));
             }
             socket.set_nonblocking(false)?;
-            socket.set_read_timeout(Some(LIMIT))?;
+            socket.set_read_timeout(Some(if arrived.is_some() { LIMIT } else { BY_PROXY }))?;
             let mut text = String::new();
             let mut stream = std::net::TcpStream::from(socket);
-            stream.read_to_string(&mut text)?;
-            Ok(Outcome::Answered(text.trim().to_owned()))
+            match stream.read_to_string(&mut text) {
+                Ok(_) => Ok(Outcome::Answered(text.trim().to_owned())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && arrived.is_none() => {
+                    Ok(Outcome::Unanswered)
+                }
+                Err(error) => Err(error),
+            }
         })
     }
 
-    /// Does it on one CPU, after the way to that node is known to work.
-    fn probe(&self, to: SocketAddr, at: &Node, work: impl FnOnce() -> io::Result<Outcome> + Send) -> Outcome {
+    /// Does it on one CPU, after the host has had an answer from the sender, and has reached the node where it would arrive:
+    /// both have what they need to know of their neighbours.
+    fn probe(
+        &self,
+        from: &Node,
+        to: SocketAddr,
+        at: &Node,
+        work: impl FnOnce() -> io::Result<Outcome> + Send,
+    ) -> Outcome {
         let result = thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 let mut one = CpuSet::new();
                 one.set(self.cpu)?;
                 sched_setaffinity(Pid::from_raw(0), &one)?;
+                if !from.is_host() {
+                    ping(of_family(from, to))?;
+                }
                 Way::to(self, to, at)?.send_one()?;
                 work()
             });
@@ -216,8 +239,7 @@ struct Way<'s> {
 impl<'s> Way<'s> {
     /// To that node, in the family of what goes ahead: the host has a capture for each.
     fn to(site: &'s Site, like: SocketAddr, at: &Node) -> io::Result<Self> {
-        let own = at.addresses.iter().find(|own| own.is_ipv4() == like.is_ipv4());
-        let to = SocketAddr::new(*own.unwrap_or(&at.addresses[0]), SENTINEL_PORT);
+        let to = SocketAddr::new(of_family(at, like), SENTINEL_PORT);
         // A new socket for each: an earlier one may have a refusal of that port on it.
         Ok(Self { site, socket: UdpSocket::bind(any(to))?, to, at: at.index, number: 0 })
     }
@@ -239,6 +261,28 @@ impl<'s> Way<'s> {
             None => Err(io::Error::other(format!("what the host sends to {} does not arrive", self.to))),
         }
     }
+}
+
+/// The address of a node of the family of another, or another one where it has none.
+fn of_family(node: &Node, like: SocketAddr) -> IpAddr {
+    *node.addresses.iter().find(|own| own.is_ipv4() == like.is_ipv4()).unwrap_or(&node.addresses[0])
+}
+
+/// Has a node answer the host. The answer is never a new connection, and no firewall here drops it.
+fn ping(to: IpAddr) -> io::Result<()> {
+    const ECHO_REQUEST: [u8; 2] = [8, 128];
+    let to = SocketAddr::new(to, 0);
+    let protocol = if to.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
+    // Such a socket has the kernel fill in the rest, and gets the answers to its own requests alone: icmp(7).
+    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(protocol))?;
+    socket.set_read_timeout(Some(LIMIT))?;
+    let kind = ECHO_REQUEST[usize::from(to.is_ipv6())];
+    socket.send_to(&[kind, 0, 0, 0, 0, 0, 0, 1], &to.into())?;
+    let mut buffer = [0_u8; 64];
+    let answer = (&socket).read(&mut buffer);
+    answer
+        .map(drop)
+        .map_err(|error| io::Error::other(format!("{} does not answer the host: {error}", to.ip())))
 }
 
 /// Answers every connection with the address of its sender.

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use crate::docker::{Docker, IMAGE, docker, live_restore};
 use crate::host::{on_a_host, use_iptables};
-use crate::lab::capture::What;
 use crate::look::{Isoplan, Seen, look};
 use crate::others::{Others, isoplan_tables};
-use crate::sender::{Sender, arrived};
+use crate::sender::{Sender, arrived, pings};
 use crate::site::{HOST_ON_SERVICE, HOST_ON_STORAGE_V6, Outcome, STORAGE, Site, address, wait_until};
 
 /// A Docker host: docker0, and whatever networks users make.
@@ -71,11 +70,7 @@ fn run_pinger(restart: &str) {
 /// Waits until echo requests arrive at storage.
 fn wait_for_pings(site: &Site) {
     let mark = site.journal.mark();
-    wait_until("echo requests at storage", Duration::from_secs(10), || arrived_pings(site, mark) > 10);
-}
-
-fn arrived_pings(site: &Site, mark: usize) -> usize {
-    site.journal.count(mark, |seen| seen.node == site.storage.index && seen.what == What::EchoRequest)
+    wait_until("echo requests at storage", Duration::from_secs(10), || pings(site, mark) > 10);
 }
 
 fn beside_docker(iptables: &str, forwards: bool) {
