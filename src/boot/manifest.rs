@@ -97,6 +97,8 @@ impl Manifest {
                 both.directories.push(directory.clone());
             }
         }
+        // An outer one comes before what is in it.
+        both.directories.sort();
         both
     }
 

@@ -86,17 +86,10 @@ pub fn carry_out(root: &Root, changes: &[Change], before: &Manifest) -> Result<(
     root.remove_unfinished(MANIFEST)?;
     let is_ours = |change: &&Change| change.action != Action::Leave;
     let wanted: Vec<_> = changes.iter().filter(is_ours).filter_map(|change| change.to.clone()).collect();
-    let mut missing: Vec<String> = Vec::new();
-    if !wanted.is_empty() {
-        missing = root.missing_directories(MANIFEST);
-    }
-    for entry in &wanted {
-        for directory in root.missing_directories(&entry.path) {
-            if !missing.contains(&directory) {
-                missing.push(directory);
-            }
-        }
-    }
+    // The manifest's own directory cannot be in it: it is there before. It goes when it is empty.
+    let is_around_manifest = |directory: &String| MANIFEST.starts_with(&format!("{directory}/"));
+    let missing = wanted.iter().flat_map(|entry| root.missing_directories(&entry.path));
+    let missing: Vec<String> = missing.filter(|directory| !is_around_manifest(directory)).collect();
     let during = before.and(&wanted, &missing);
     if !wanted.is_empty() {
         for directory in root.missing_directories(MANIFEST) {
@@ -144,29 +137,16 @@ fn clean_up(root: &Root, changes: &[Change], during: &Manifest, before: &Manifes
     let staying: Vec<&Change> = changes.iter().filter(|change| stays(change)).collect();
     let is_needed = |directory: &str| {
         let prefix = format!("{directory}/");
-        let mut paths = staying.iter().map(|change| change.path.as_str());
-        (!staying.is_empty() && MANIFEST.starts_with(&prefix)) || paths.any(|path| path.starts_with(&prefix))
+        staying.iter().any(|change| change.path.starts_with(&prefix))
     };
     let mut directories = during.directories.clone();
-    let manifest_directory = MANIFEST.rsplit_once('/').map_or("", |(directory, _)| directory);
-    // The directories around the manifest go after it.
     for directory in during.directories.iter().rev().filter(|directory| !is_needed(directory)) {
-        let holds_manifest = format!("{manifest_directory}/").starts_with(&format!("{directory}/"));
-        if !holds_manifest && root.remove_directory(directory)? {
+        if root.remove_directory(directory)? {
             directories.retain(|other| other != directory);
         }
     }
     if staying.is_empty() {
-        root.remove(MANIFEST)?;
-        // Made by isoplan or left by a run that was killed before it could say so; not removed if it has anything.
-        if during.directories.iter().any(|directory| directory == manifest_directory) {
-            for directory in during.directories.iter().rev() {
-                if format!("{manifest_directory}/").starts_with(&format!("{directory}/")) {
-                    root.remove_directory(directory)?;
-                }
-            }
-        }
-        return Ok(());
+        return root.remove(MANIFEST);
     }
     let mut after = Manifest { installed: Vec::new(), directories };
     for change in staying {

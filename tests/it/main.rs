@@ -30,6 +30,8 @@ mod explain;
 mod golden;
 /// What happens on the host afterwards: links, routes, sysctls of others.
 mod host_changes;
+/// Installing and taking away, in the root file system of an image.
+mod install;
 /// The kernel changed by hand and by others: seen, repaired, removed.
 mod kernel_by_hand;
 /// `kill -9` at any moment.
