@@ -6,13 +6,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lab::flood::Flood;
 use crate::lab::packet::Kind;
 use crate::lab::systemd::{Image, Machine, unavailable};
 use crate::lab::{Family, HostSpec, Lab, Masquerade, Privilege, in_namespace_with, isolate};
-use crate::{ISOPLAN, check, is_answered};
+use crate::{ISOPLAN, check, is_answered, is_blocked};
 
 /// Runs a test on a machine that can be booted, where that is possible.
 fn with_systemd<F: FnOnce()>(body: F) {
@@ -141,6 +141,36 @@ impl Host {
         (machine, arrived)
     }
 
+    /// Does something while a container sends to storage: how many packets arrived from then until it was done, for how
+    /// long that is, and how many arrived afterwards.
+    fn gap(&self, what: impl FnOnce()) -> Gap {
+        const ENOUGH: u64 = 300;
+        let mark = self.lab.journal.mark();
+        let flood = self.flood(Family::V4);
+        flood.wait_for(ENOUGH);
+        let (started, from) = (Instant::now(), flood.now());
+        what();
+        let (took, until) = (started.elapsed(), flood.now());
+        flood.wait_for(ENOUGH);
+        flood.stop();
+        // Not with service: a flush takes the masquerade of the engine along.
+        self.lab.settle(self.lab.node("web"), Family::V4).expect("settle");
+        let storage = self.lab.node("storage").index;
+        let count = |is_in: &dyn Fn(u64) -> bool| {
+            self.lab
+                .journal
+                .count(mark, |seen| seen.node == storage && Flood::number(seen).is_some_and(is_in))
+        };
+        assert_eq!(count(&|number| number < from), 0, "closed before");
+        let during = count(&|number| (from..=until).contains(&number));
+        let each = took.div_f64((until - from).max(1) as f64);
+        Gap {
+            during,
+            open: each * u32::try_from(during).expect("a count"),
+            after: count(&|number| number > until),
+        }
+    }
+
     /// The container can talk to service, and what it sent before has passed.
     fn settle(&self) {
         for family in Family::BOTH {
@@ -149,6 +179,15 @@ impl Host {
             self.lab.settle(web, family).expect("settle");
         }
     }
+}
+
+/// What came through while something was done.
+#[derive(Debug)]
+struct Gap {
+    during: usize,
+    /// About how long the way was open.
+    open: Duration,
+    after: usize,
 }
 
 /// What brings the NICs up. The servers at their other ends are up before the host's own ends have an address.
@@ -220,5 +259,159 @@ fn not_one_packet_passes_from_the_first_moment_on() {
         check("after boot", &service, is_answered);
         // There is no cycle that systemd had to break by leaving something out.
         assert!(!machine.console().contains("cycle"), "{}", machine.console());
+    });
+}
+
+#[test]
+fn nftables_service_flushes_and_the_rules_come_back() {
+    with_systemd(|| {
+        let host = Host::new();
+        host.install(&[]);
+        let (machine, arrived) = host.boot_under_flood();
+        assert_eq!(arrived, 0, "{}", machine.journal());
+        let service = |verb: &str| drop(machine.ok(&["systemctl", verb, "nftables.service"]));
+        for verb in ["reload", "restart", "stop", "start", "reload"] {
+            let gap = host.gap(|| service(verb));
+            eprintln!("{verb}: {gap:?}");
+            assert_eq!(gap.after, 0, "{verb}: {}", machine.journal());
+            assert!(gap.open < Duration::from_secs(2), "{verb}: {gap:?}");
+        }
+        // What else is there is what nftables.service loads.
+        assert!(host.lab.host().nft(&["list", "tables"]).expect("list").contains("inet filter"));
+
+        // In the same transaction as the flush there is no gap at all.
+        let root = host.image.root();
+        let rendered = root.join("etc/isoplan.nft").display().to_string();
+        let topology = root.join("root/topology.toml").display().to_string();
+        let render = ["render", &topology, "--format", "nft", "--output", &rendered];
+        assert!(Command::new(ISOPLAN).args(render).status().expect("run isoplan").success());
+        machine.ok(&["sh", "-c", "echo 'include \"/etc/isoplan.nft\"' >> /etc/nftables.conf"]);
+        for _ in 0..5 {
+            let gap = host.gap(|| service("reload"));
+            assert_eq!((gap.during, gap.after), (0, 0), "{gap:?}");
+        }
+
+        // Without the drop-in it does not come back.
+        machine.ok(&["sh", "-c", "sed -i /isoplan/d /etc/nftables.conf"]);
+        machine.ok(&["rm", "/etc/systemd/system/nftables.service.d/50-isoplan.conf"]);
+        machine.ok(&["systemctl", "daemon-reload"]);
+        let gap = host.gap(|| service("reload"));
+        assert!(gap.after > 0, "{gap:?}");
+    });
+}
+
+#[test]
+fn what_requires_isolation_does_not_start_without_it() {
+    with_systemd(|| {
+        let host = Host::new();
+        host.install(&["--require-for", "docker.service"]);
+        let (machine, arrived) = host.boot_under_flood();
+        assert_eq!(arrived, 0, "{}", machine.journal());
+        // What applies it again leaves it running.
+        let started = machine.property("docker.service", "InvocationID");
+        machine.ok(&["systemctl", "reload", "isoplan.service"]);
+        machine.ok(&["systemctl", "restart", "nftables.service"]);
+        assert_eq!(machine.property("docker.service", "InvocationID"), started);
+        drop(machine);
+
+        host.image.write("etc/isoplan/topology.toml", "[[bridge]]\n").expect("break the topology");
+        host.switch_off();
+        let machine = host.image.boot().expect("boot");
+        assert_eq!(machine.property("isoplan.service", "Result"), "exit-code");
+        assert_eq!(machine.property("docker.service", "ActiveState"), "inactive");
+        // The machine can be reached, for somebody to repair it.
+        assert_eq!(machine.property("lab-nics.service", "ActiveState"), "active");
+        assert_eq!(host.lab.host().read_sysctl("net/ipv4/ip_forward").expect("read"), "0");
+        drop(machine);
+
+        // Where nothing was said, containers start.
+        host.isoplan(&["uninstall", "--force"]);
+        host.install(&[]);
+        host.image.write("etc/isoplan/topology.toml", "[[bridge]]\n").expect("break the topology");
+        let (machine, arrived) = host.boot_under_flood();
+        assert_eq!(machine.property("isoplan.service", "Result"), "exit-code");
+        assert!(arrived > 0);
+    });
+}
+
+#[test]
+fn it_is_installed_and_taken_away_on_a_machine_that_runs() {
+    with_systemd(|| {
+        let host = Host::new();
+        let (machine, arrived) = host.boot_under_flood();
+        assert!(arrived > 0);
+        let docker = machine.property("docker.service", "InvocationID");
+        let isoplan = |arguments: &[&str]| machine.ok(&[&["/usr/local/sbin/isoplan"], arguments].concat());
+        let has_table = || host.lab.host().nft(&["list", "tables"]).expect("list").contains("isoplan");
+
+        isoplan(&["install", "/root/topology.toml", "--yes", "--no-watch"]);
+        assert_eq!(machine.property("isoplan.service", "ActiveState"), "inactive");
+        assert!(!has_table(), "at the next boot, not before");
+        isoplan(&["install", "/root/topology.toml", "--yes", "--no-watch", "--now"]);
+        assert_eq!(machine.property("isoplan.service", "ActiveState"), "active");
+        let storage = Family::BOTH.map(|family| host.lab.probe(Kind::Udp, family, "web", "storage"));
+        check("installed", &storage, is_blocked);
+        let more = ["--yes", "--no-watch", "--now", "--require-for", "docker.service"];
+        isoplan(&[&["install", "/root/topology.toml"], &more[..]].concat());
+        assert!(machine.property("docker.service", "Requires").contains("isoplan.service"));
+
+        isoplan(&["uninstall", "--yes"]);
+        assert_eq!(machine.property("isoplan.service", "LoadState"), "not-found");
+        assert_eq!(machine.property("isoplan.service", "ActiveState"), "inactive");
+        assert!(!machine.property("docker.service", "Requires").contains("isoplan.service"));
+        assert_eq!(machine.property("docker.service", "InvocationID"), docker, "it went on all the time");
+        check("taken away", &storage, is_blocked);
+        isoplan(&["remove", "--yes"]);
+        assert!(!has_table());
+        let left = machine.ok(&["find", "/etc", "-name", "*isoplan*"]);
+        assert_eq!(left, "", "nothing is left");
+    });
+}
+
+/// The udev rule's command for an interface: what udev runs when one appears, with the name put in.
+fn udev_command(image: &Image, link: &str) -> String {
+    let rules = fs::read_to_string(image.root().join("etc/udev/rules.d/99-zz-isoplan.rules")).expect("read");
+    let run = rules.split("RUN+=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a command");
+    run.replace("$name", link)
+}
+
+#[test]
+fn sysctls_are_written_after_everything_that_undoes_them() {
+    with_systemd(|| {
+        let host = Host::new();
+        let topology = host.lab.spec.topology() + "approach = \"sysctl\"\n";
+        host.image.write("root/topology.toml", &topology).expect("write the topology");
+        // systemd-sysctl keeps the first key in its place, and the second sets every interface.
+        let trap = "net/ipv4/conf/eth1/forwarding = 0\nnet.ipv4.ip_forward = 1\n";
+        host.image.write("etc/sysctl.d/10-trap.conf", trap).expect("write a file");
+        // This one has its NICs before anything starts.
+        host.image.write("etc/lab/nics", "true\n").expect("write a file");
+        let boot = || {
+            let _ = host.lab.host().ip("link del docker0");
+            host.lab.host().nft(&["flush", "ruleset"]).expect("flush");
+            host.lab.set_forwarding(false).expect("switch off forwarding");
+            host.image.boot().expect("boot")
+        };
+        let forwarding = |link: &str| {
+            host.lab.host().read_sysctl(&format!("net/ipv4/conf/{link}/forwarding")).expect("read a sysctl")
+        };
+        drop(boot());
+        assert_eq!(forwarding("eth1"), "1", "the trap, without an installation");
+        host.install(&[]);
+        let machine = boot();
+        assert_eq!(forwarding("eth1"), "0", "{}", machine.journal());
+        assert_eq!([forwarding("eth0"), forwarding("docker0")], ["1", "1"]);
+        // What it stops and what it does not: tests/it/sysctl_approach.rs.
+        let back = [host.lab.probe(Kind::Udp, Family::V4, "storage", "web")];
+        check("from storage", &back, is_blocked);
+
+        // An interface that appears, and one that gets the name of another.
+        host.lab.host().ip("link add veth7 type veth peer name veth8\nlink del eth1").expect("change links");
+        host.lab.host().ip("link set veth7 name eth1").expect("rename");
+        assert_eq!(forwarding("eth1"), "1");
+        machine.ok(&["sh", "-c", &udev_command(&host.image, "veth8")]);
+        assert_eq!([forwarding("eth1"), forwarding("veth8")], ["1", "1"], "not of that one");
+        machine.ok(&["sh", "-c", &udev_command(&host.image, "eth1")]);
+        assert_eq!([forwarding("eth1"), forwarding("veth8")], ["0", "1"]);
     });
 }
