@@ -19,6 +19,9 @@ use crate::topology::ApproachName;
 
 /// The topology that is applied at boot.
 pub const TOPOLOGY: &str = "etc/isoplan/topology.toml";
+/// The rule set as text, for `include "/etc/isoplan/*.nft"` at the end of nftables.conf: then it is in the transaction that
+/// flushes, and there is no gap. A pattern that matches nothing is no error (nft(8), "Include files").
+const NFT: &str = "etc/isoplan/isoplan.nft";
 /// The unit that applies it.
 pub const UNIT: &str = "isoplan.service";
 /// The unit that repairs it.
@@ -161,6 +164,10 @@ pub fn entries(intent: &Intent<'_>, source: &str, options: &Options) -> Result<V
             rules.render()? + "\n",
             "does the same for interfaces that appear or are renamed",
         ));
+    }
+    if !by_sysctl {
+        let why = "for nftables.conf to include, so that a reload has no gap";
+        entries.push(file(NFT, render::nft::file(intent)?, why));
     }
     let mounts = format!("{topology} {}", options.exec.as_path_list());
     let before: Vec<&str> =

@@ -158,6 +158,45 @@ fn a_mask_of_the_shell_changes_nothing() {
     assert_eq!(files["etc/systemd/system/isoplan.service"].1, 0o644);
 }
 
+/// systemd takes every line of the units, and their order has no cycle.
+#[test]
+fn the_units_are_valid() {
+    for topology in ["a.toml", "sysctl.toml"] {
+        let image = Image::new();
+        // What the units name: systemd-analyze looks for programs and units on the root that it is given.
+        for program in ["root/usr/sbin/isoplan", "root/usr/lib/systemd/systemd-sysctl", "root/usr/sbin/nft"] {
+            image.write(program, "");
+            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(image.path(program), executable).expect("make it executable");
+        }
+        let units = Path::new("/lib/systemd/system");
+        for unit in fs::read_dir(units).into_iter().flatten().flatten() {
+            let (path, name) = (unit.path(), unit.file_name().to_string_lossy().into_owned());
+            if path.is_file() && !path.is_symlink() {
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                image.write(&format!("root/lib/systemd/system/{name}"), &text);
+            }
+        }
+        let required = ["--require-for", "docker.service"];
+        image.install(topology, &required).ok();
+        let order = ["verify", "sysinit.target", "multi-user.target", "isoplan.service"];
+        let Some((_, said)) = image.tool("systemd-analyze", &order) else {
+            eprintln!("skipped: no systemd-analyze");
+            return;
+        };
+        let ours: Vec<&str> =
+            said.lines().filter(|line| line.contains("isoplan") || line.contains("cycle")).collect();
+        assert!(ours.is_empty(), "{topology}: {ours:#?}");
+        // It would have told.
+        image.write(
+            "root/etc/systemd/system/isoplan.service.d/x.conf",
+            "[Unit]\nAfter=network-pre.target\nFoo=1\n",
+        );
+        let (_, said) = image.tool("systemd-analyze", &order).expect("run systemd-analyze");
+        assert!(said.contains("cycle") && said.contains("'Foo'"), "{said}");
+    }
+}
+
 /// What systemd's own tools say about an image.
 #[test]
 fn systemd_agrees() {
