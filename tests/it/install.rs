@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::ISOPLAN;
+use crate::docs::check_json;
 use crate::kill::Random;
 use crate::lab::{HostSpec, Ran};
 
@@ -490,4 +491,30 @@ fn the_security_of_the_units_is_what_the_docs_say() {
         assert!(document.contains(&said), "docs/operate.md does not say `{said}`");
         assert!(level.parse::<f64>().is_ok_and(|level| level < 2.5), "{said}");
     }
+}
+
+#[test]
+fn every_field_of_its_json_is_described() {
+    let image = Image::new();
+    let common = ["--json", "--exec-path", "/usr/sbin/isoplan"];
+    let json = |arguments: &[&str]| image.run(&[arguments, &["--json"]].concat()).json();
+    let install = |arguments: &[&str]| image.run(&[&["install"], arguments, &common].concat()).json();
+    let shown = install(&["a.toml", "--dry-run"]);
+    assert_eq!(shown["done"], false);
+    let made = install(&["a.toml", "--yes"]);
+    assert_eq!((&made["done"], &made["files"]), (&true.into(), &shown["files"]));
+    image.write("root/etc/systemd/system/isoplan.service", "# mine\n");
+    let changed = install(&["sysctl.toml", "--yes", "--force", "--no-watch"]);
+    let actions: Vec<_> =
+        changed["files"].as_array().expect("files").iter().map(|file| &file["action"]).collect();
+    for action in ["create", "change", "keep", "remove", "force"] {
+        assert!(actions.contains(&&action.into()), "{action}: {actions:?}");
+    }
+    check_json("isoplan install --json", "install", &[shown, made, changed], &[]);
+    image.write("root/etc/systemd/system/isoplan.service", "# mine\n");
+    let edited = json(&["uninstall", "--yes"]);
+    assert_eq!(edited["done"], false);
+    let gone = json(&["uninstall", "--yes", "--force"]);
+    assert_eq!(gone["done"], true);
+    check_json("isoplan uninstall --json", "uninstall", &[edited, gone], &["isoplan install --json"]);
 }
