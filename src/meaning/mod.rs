@@ -135,7 +135,7 @@ impl Step {
 pub struct WayChange {
     /// Senders.
     pub from: Vec<String>,
-    /// Receivers; [`EACH_OTHER`] for the networks of one wildcard among themselves.
+    /// Receivers; [`EACH_OTHER`] for the networks of one wildcard, or the hosts behind one NIC.
     pub to: Vec<String>,
     /// What changes in IPv4, if anything does.
     pub ipv4: Option<Step>,
@@ -143,7 +143,7 @@ pub struct WayChange {
     pub ipv6: Option<Step>,
 }
 
-/// Stands for the networks of one wildcard as receivers of each other.
+/// Stands for the networks of one wildcard, or the hosts behind one NIC, as receivers of each other.
 pub const EACH_OTHER: &str = "each other";
 
 impl WayChange {

@@ -15,6 +15,8 @@ enum Who {
     Network(usize),
     /// The other networks of the same wildcard.
     Each(usize),
+    /// Hosts behind the same NIC, by way of this host.
+    EachBehind(usize),
     Flat(usize),
     Nic(usize),
     Host(usize),
@@ -59,7 +61,8 @@ impl Walk<'_> {
                 }
             }
             for other in nics.clone() {
-                self.ask(Who::Nic(nic), Who::Nic(other));
+                let to = if nic == other { Who::EachBehind(other) } else { Who::Nic(other) };
+                self.ask(Who::Nic(nic), to);
                 self.ask(Who::Nic(nic), Who::Host(other));
             }
         }
@@ -154,7 +157,7 @@ impl Walk<'_> {
     /// What changes for a pair.
     fn steps(&self, from: Who, to: Who) -> Steps {
         // With a NIC come its own hosts, who need nobody's leave.
-        let own = matches!((from, to), (Who::Nic(a), Who::Nic(b) | Who::Host(b)) if a == b);
+        let own = matches!((from, to), (Who::Nic(a), Who::EachBehind(b) | Who::Host(b)) if a == b);
         let is_one = |nic: &Subject| nic.old.is_none() || nic.new.is_none();
         if own && matches!(from, Who::Nic(at) if is_one(&self.parties.nics[at])) {
             return [None, None];
@@ -183,7 +186,7 @@ impl Walk<'_> {
             Some(match who {
                 Who::Network(at) | Who::Each(at) => Party::Network(place(&networks[at])?),
                 Who::Flat(at) => Party::Flat(place(&flats[at])?),
-                Who::Nic(at) => Party::Nic(place(&nics[at])?),
+                Who::Nic(at) | Who::EachBehind(at) => Party::Nic(place(&nics[at])?),
                 Who::Host(at) => Party::HostOn(place(&nics[at])?),
             })
         };
@@ -224,7 +227,7 @@ impl Walk<'_> {
         let Parties { networks, flats, nics } = self.parties;
         match who {
             Who::Network(at) => networks[at].name.clone(),
-            Who::Each(_) => EACH_OTHER.to_owned(),
+            Who::Each(_) | Who::EachBehind(_) => EACH_OTHER.to_owned(),
             Who::Flat(at) => format!("{} (flat)", flats[at].name),
             Who::Host(at) => format!("host on {}", nics[at].name),
             Who::Nic(at) => {

@@ -75,7 +75,7 @@ fn headline(meaning: &Meaning, new: &Topology) -> String {
         (0, closes) => format!("{} opens nothing and closes ways of {}.", new.file, pairs(closes)),
         (opens, 0) => format!("{} OPENS ways of {} and closes nothing.", new.file, pairs(opens)),
         (opens, closes) => {
-            format!("{} OPENS ways of {} and closes those of {}.", new.file, pairs(opens), pairs(closes))
+            format!("{} OPENS ways of {} and closes ways of {}.", new.file, pairs(opens), pairs(closes))
         }
     }
 }

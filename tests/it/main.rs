@@ -46,6 +46,8 @@ mod laws;
 mod live;
 /// Not a test: a comparison with every state that a cell can have.
 mod made_up;
+/// What changes in meaning from one topology to another.
+mod meaning;
 /// Packets that hosts do not send every day.
 mod odd_packets;
 /// What packets show: what is closed after an apply, and what goes on working.
