@@ -6,11 +6,12 @@ CARGO ?= cargo
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build check docs install-deps demo-deps
+.PHONY: help demo test fuzz build check docs install-deps demo-deps
 
 help:
 	@echo 'make demo          see the main job in throw-away network namespaces; root not needed'
 	@echo 'make test          run every test'
+	@echo 'make fuzz          try broken input on every reader, SECONDS=20 each'
 	@echo 'make build         build target/release/isoplan'
 	@echo 'make check         formatting and lints'
 	@echo 'make docs          build the documentation of the code'
@@ -22,6 +23,30 @@ demo: demo-deps
 
 test: install-deps
 	$(CARGO) test --locked
+
+# libFuzzer with a stable toolchain: what cargo-fuzz passes to rustc, but for the sanitizers, which need a nightly one
+# and find little in safe code. --target keeps the flags away from build scripts.
+FUZZ_TARGETS = topology netlink plan snapshot journal
+FUZZ_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/fuzz
+FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+SECONDS ?= 20
+
+# What is found on the way stays in target/fuzz/corpus; what fails, in fuzz/artifacts.
+fuzz: FOR_FUZZ = yes
+fuzz:
+	@$(INSTALL)
+	cd fuzz && CARGO_TARGET_DIR='$(FUZZ_DIR)' RUSTFLAGS='$(FUZZ_FLAGS)' \
+		$(CARGO) build --release --locked --target $(FUZZ_HOST)
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p "$(FUZZ_DIR)/corpus/$$target" "fuzz/artifacts/$$target" || exit 1; \
+		echo "fuzz $$target, $(SECONDS) s"; \
+		"$(FUZZ_DIR)/$(FUZZ_HOST)/release/$$target" -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 \
+			-max_len=65536 -verbosity=0 -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$$target/" \
+			"$(FUZZ_DIR)/corpus/$$target" "fuzz/corpus/$$target" || exit 1; \
+	done
 
 build: demo-deps
 	$(CARGO) build --release --locked --bin isoplan
@@ -55,6 +80,7 @@ has pkg-config || missing="$$missing pkg-config"; \
 for lib in libmnl libnftnl; do \
 	pkg-config --exists "$$lib" 2>/dev/null || missing="$$missing $$lib-dev"; \
 done; \
+if [ -n '$(FOR_FUZZ)' ]; then has c++ || missing="$$missing g++"; fi; \
 has nft || missing="$$missing nftables"; \
 has ip || missing="$$missing iproute2"; \
 has unshare || missing="$$missing util-linux"; \

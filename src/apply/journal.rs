@@ -15,6 +15,12 @@ use crate::topology::IF_NAME_MAX;
 /// The version of the file.
 const VERSION: u32 = 1;
 
+/// What every version of it has.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -44,24 +50,40 @@ pub fn read(state: &StateDir) -> Result<Vec<Journaled>, Error> {
         Ok(None) => return Ok(Vec::new()),
         Err(source) => return Err(Error::Open { path, source }),
     };
-    let fault = |what: String| Error::Journal { path: path.clone(), what };
-    let document: Document = serde_json::from_slice(&text).map_err(|error| fault(error.to_string()))?;
-    if document.version != VERSION {
-        return Err(fault(format!("it has version {}, and this isoplan knows {VERSION}", document.version)));
+    parse(&text, &files::boot_id()).map_err(|what| Error::Journal { path, what })
+}
+
+/// What is in a journal; nothing for one of another boot.
+///
+/// # Errors
+///
+/// What is wrong with it. No text makes it panic.
+#[doc(hidden)]
+pub fn parse(text: &[u8], boot_id: &str) -> Result<Vec<Journaled>, String> {
+    // First, so that a newer journal is called that, and not full of unknown fields.
+    let head: Head = serde_json::from_slice(text).map_err(|error| printable(&error.to_string()))?;
+    if head.version != VERSION {
+        return Err(format!("it has version {}, and this isoplan knows {VERSION}", head.version));
     }
-    if document.boot_id != files::boot_id() {
+    let document: Document = serde_json::from_slice(text).map_err(|error| printable(&error.to_string()))?;
+    if document.boot_id != boot_id {
         return Ok(Vec::new());
     }
     let entries = document.sysctls.into_iter().map(|entry| {
         if !is_sysctl_of_ours(&entry.key) {
-            return Err(fault(format!("`{}` is not a sysctl that isoplan writes", entry.key)));
+            return Err(format!("`{}` is not a sysctl that isoplan writes", printable(&entry.key)));
         }
         if !is_number(&entry.original) || !is_number(&entry.written) {
-            return Err(fault(format!("the values of `{}` are not numbers", entry.key)));
+            return Err(format!("the values of `{}` are not numbers", entry.key));
         }
         Ok(Journaled { key: SysctlKey(entry.key), original: entry.original, written: entry.written })
     });
     entries.collect()
+}
+
+/// Text of a file, for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Whether a text is a value that isoplan could have read or written: it goes to a terminal and to

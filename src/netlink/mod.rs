@@ -54,3 +54,34 @@ pub use rtnl::host;
 pub use socket::Nftables;
 pub use tc::{TcAction, TcFilter, filters};
 pub use trace::{Told, TraceSocket};
+
+/// Everything that takes the kernel's answers apart, on the same bytes: for fuzzing. Each is asked what it makes
+/// of them as a datagram of messages and as the attributes of one message.
+#[doc(hidden)]
+pub fn take_apart(bytes: &[u8]) {
+    fn attributes(bytes: &[u8], definition: &[u8]) {
+        decode::table(bytes);
+        for family in crate::ruleset::Family::ALL {
+            decode::chain(family, bytes);
+        }
+        decode::rule(bytes);
+        decode::object(bytes);
+        decode::flowtable(bytes);
+        decode_expr::expressions(bytes);
+        for definition in [bytes, definition] {
+            if let Some(mut set) = decode_set::set(definition) {
+                let _ = set.fill(decode_set::elements(bytes).collect());
+            }
+        }
+    }
+    let mut definition: &[u8] = &[];
+    for message in wire::Messages(bytes) {
+        if let Some((_, _, payload)) = message.nfgen() {
+            attributes(payload, definition);
+            if decode_set::set(payload).is_some() {
+                definition = payload;
+            }
+        }
+    }
+    attributes(bytes, definition);
+}

@@ -26,6 +26,8 @@ mod docs;
 mod draw;
 /// One packet in a lab, and what decided about it.
 mod explain;
+/// Broken input for every reader.
+mod fuzz;
 /// Every fixture, in every format.
 mod golden;
 /// What happens on the host afterwards: links, routes, sysctls of others.
@@ -64,6 +66,8 @@ mod re_apply;
 mod regressions;
 /// The last change undone.
 mod rollback;
+/// Snapshots and saved plans.
+mod saved;
 /// Ten thousand bridges.
 mod scale;
 /// What the sysctl approach stops and what it does not.
