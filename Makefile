@@ -42,10 +42,11 @@ fuzz:
 		$(CARGO) build --release --locked --target $(FUZZ_HOST)
 	@for target in $(FUZZ_TARGETS); do \
 		mkdir -p "$(FUZZ_DIR)/corpus/$$target" "fuzz/artifacts/$$target" || exit 1; \
-		echo "fuzz $$target, $(SECONDS) s"; \
+		log="$(FUZZ_DIR)/$$target.log"; \
 		"$(FUZZ_DIR)/$(FUZZ_HOST)/release/$$target" -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 \
 			-max_len=65536 -verbosity=0 -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$$target/" \
-			"$(FUZZ_DIR)/corpus/$$target" "fuzz/corpus/$$target" || exit 1; \
+			"$(FUZZ_DIR)/corpus/$$target" "fuzz/corpus/$$target" >"$$log" 2>&1 || { tail -n 60 "$$log"; exit 1; }; \
+		echo "fuzz $$target: $$(sed -n 's/^stat::number_of_executed_units: *//p' "$$log") inputs in $(SECONDS) s"; \
 	done
 
 build: demo-deps

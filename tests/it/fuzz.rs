@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "a library of its own, for libFuzzer")]
 mod targets;
 
 /// Numbers that look random and are the same every time (xorshift).
