@@ -254,8 +254,8 @@ fn wait(state: &StateDir, id: u64) -> Result<(), Box<dyn std::error::Error>> {
     let changes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     changes.add_watch(state.path(), AddWatchFlags::IN_MOVED_TO)?;
     let mut stdout = io::stdout();
-    stdout.write_all(ARMED.as_bytes())?;
-    stdout.flush()?;
+    // Whoever started this may have been killed by now; what it has begun is undone all the same.
+    let _ = stdout.write_all(ARMED.as_bytes()).and_then(|()| stdout.flush());
     // Whoever waits for the end of the output has it now.
     nix::unistd::dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
     loop {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::lab::node::Node;
 use crate::lab::{HostSpec, Program, in_namespace};
 use crate::live::{forwarding, listing};
+use crate::rollback::everything;
 use crate::{ISOPLAN, has_namespace_of_its_own};
 
 /// How often isoplan is killed.
@@ -59,11 +60,11 @@ impl Random {
 }
 
 /// Runs isoplan and kills it after that long. Whether it was still there to be killed.
-fn run_and_kill(isoplan: &Program, to: State, after: Duration) -> bool {
+fn run_and_kill(isoplan: &Program, arguments: &[&str], after: Duration) -> bool {
     use std::process::Stdio;
     let started = Instant::now();
     let mut child = isoplan
-        .command(&to.arguments())
+        .command(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -112,7 +113,7 @@ fn killed_at_any_moment_the_rules_are_old_or_new() {
             let to = others[usize::from(random.next().is_multiple_of(2))];
             let after = random.up_to(limit);
             runs += 1;
-            let was_running = run_and_kill(&isoplan, to, after);
+            let was_running = run_and_kill(&isoplan, &to.arguments(), after);
             kills += u32::from(was_running);
             // Follows the speed of the machine, so that kills reach to the very end of a run.
             limit = limit.mul_f64(if was_running { 1.02 } else { 0.9 });
@@ -143,5 +144,127 @@ fn killed_at_any_moment_the_rules_are_old_or_new() {
         isoplan.run(&["remove", "--yes"]).ok();
         assert_eq!(listing(&host), None);
         assert_eq!(forwarding(&host), ["0"; 2]);
+    });
+}
+
+/// How often a rollback, and an apply that is rolled back, are killed.
+const KILLS_OF_ROLLBACK: u32 = 120;
+/// The same for an apply that waits to be confirmed, and its confirmation.
+const KILLS_OF_CONFIRM: u32 = 60;
+
+/// Whatever was killed, an apply or the rollback of it: another rollback leads to what was before, byte for byte.
+#[test]
+fn killed_at_any_moment_a_rollback_leads_back() {
+    in_namespace(|| {
+        let (host, isoplan) = crate::rollback::host();
+        let mut random = Random::from_environment();
+        let (mut limit, mut kills, mut old, mut new) = (Duration::from_millis(40), 0, 0, 0);
+        let files = [Some("a.toml"), Some("sysctl.toml"), Some("b.toml"), None];
+        let run_to = |file: Option<&'static str>| match file {
+            Some(file) => vec!["apply", file, "--yes"],
+            None => vec!["remove", "--yes"],
+        };
+        while kills < KILLS_OF_ROLLBACK {
+            let first = files[usize::try_from(random.next() % 4).expect("small")];
+            let then = files[usize::try_from(random.next() % 4).expect("small")];
+            if first == then {
+                continue;
+            }
+            isoplan.run(&run_to(first)).ok();
+            let before = everything(&host);
+            let of_apply = random.next().is_multiple_of(3);
+            let killed = if of_apply {
+                run_to(then)
+            } else {
+                isoplan.run(&run_to(then)).ok();
+                vec!["rollback", "--yes"]
+            };
+            let applied = listing(&host);
+            let was_running = run_and_kill(&isoplan, &killed, random.up_to(limit));
+            kills += u32::from(was_running);
+            limit = limit.mul_f64(if was_running { 1.02 } else { 0.9 });
+            let look = listing(&host);
+            if look == applied {
+                old += 1
+            } else {
+                new += 1
+            }
+            // Where isoplan has drops, or forwarding is off, it is closed; nothing is in between.
+            for value in forwarding(&host) {
+                let is_safe = value == "0"
+                    || look.is_some()
+                    || first == Some("sysctl.toml")
+                    || then == Some("sysctl.toml");
+                assert!(is_safe, "{first:?} -> {then:?}, {killed:?}: forwarding is {value} without rules");
+            }
+            // An apply that was killed before it was on record leaves the last change the one before it.
+            if of_apply && everything(&host) == before {
+                continue;
+            }
+            isoplan.run(&["rollback", "--yes"]).ok();
+            assert_eq!(everything(&host), before, "{first:?} -> {then:?}, killed: {killed:?}");
+        }
+        eprintln!("{kills} kills: {old} times as before the kill, {new} times otherwise");
+        assert!(old > 10 && new > 10, "the kills came all too early or all too late");
+    });
+}
+
+/// An apply that waits to be confirmed, or its confirmation, is killed: in the end it is there whole and
+/// confirmed, or gone.
+#[test]
+fn killed_at_any_moment_a_change_is_confirmed_or_gone() {
+    in_namespace(|| {
+        let (host, isoplan) = crate::rollback::host();
+        isoplan.run(&["apply", "a.toml", "--yes"]).ok();
+        let before = everything(&host);
+        isoplan.run(&["apply", "b.toml", "--yes"]).ok();
+        let applied = everything(&host);
+        isoplan.run(&["rollback", "--yes"]).ok();
+        let mut random = Random::from_environment();
+        let (mut limit, mut kills, mut kept, mut gone) = (Duration::from_millis(40), 0, 0, 0);
+        while kills < KILLS_OF_CONFIRM {
+            let within: &[&str] = &["apply", "b.toml", "--yes", "--confirm-within", "1h"];
+            let of_confirm = random.next().is_multiple_of(3);
+            let killed = if of_confirm {
+                isoplan.run(within).ok();
+                &["confirm"]
+            } else {
+                within
+            };
+            let was_running = run_and_kill(&isoplan, killed, random.up_to(limit));
+            kills += u32::from(was_running);
+            limit = limit.mul_f64(if was_running { 1.02 } else { 0.9 });
+            let look = everything(&host);
+            let mut is_whole = look == applied;
+            if of_confirm {
+                assert!(is_whole, "a confirmation changes nothing");
+            }
+            // Confirmed now or before, or cut short.
+            let confirm = isoplan.run(&["confirm"]);
+            match confirm.code {
+                Some(0) => assert!(is_whole, "{confirm}"),
+                Some(1) if confirm.stderr.contains("cut short") => {
+                    isoplan.run(&["rollback", "--yes"]).ok();
+                    is_whole = false;
+                }
+                Some(1) => assert!(is_whole == of_confirm && (is_whole || look == before), "{confirm}"),
+                _ => panic!("{confirm}"),
+            }
+            if is_whole {
+                kept += 1
+            } else {
+                gone += 1
+            }
+            assert_eq!(everything(&host), if is_whole { applied.clone() } else { before.clone() });
+            if is_whole {
+                isoplan.run(&["rollback", "--yes"]).ok();
+                assert_eq!(everything(&host), before);
+            }
+            crate::confirm::until("the watcher goes", Duration::from_secs(20), || {
+                crate::confirm::watchers().is_empty()
+            });
+        }
+        eprintln!("{kills} kills: {kept} times kept, {gone} times gone");
+        assert!(kept > 5 && gone > 5, "the kills came all too early or all too late");
     });
 }

@@ -16,6 +16,8 @@ mod cli;
 mod compare;
 /// The approaches to compare with, and changes of the host, on the lab that isoplan ships.
 mod compared;
+/// A change that waits to be confirmed.
+mod confirm;
 /// The core does no I/O, `unsafe` is in one module, and only the command line prints.
 mod core_is_pure;
 /// Drafts of hosts that are known.
@@ -26,6 +28,8 @@ mod docs;
 mod draw;
 /// One packet in a lab, and what decided about it.
 mod explain;
+/// Faults, made for real.
+mod faults;
 /// Broken input for every reader.
 mod fuzz;
 /// Every fixture, in every format.

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::lab::flood::Flood;
 use crate::lab::node::Node;
-use crate::lab::{HostSpec, Program, in_namespace};
-use crate::{ISOPLAN, has_namespace_of_its_own};
+use crate::lab::packet::Kind;
+use crate::lab::{Family, HostSpec, Outcome, Program, in_namespace};
+use crate::{ISOPLAN, check, has_namespace_of_its_own, is_answered, start};
 
 /// All that is to be byte-equal: the rule set with its counters and its order, sysctls, routing rules.
 pub(crate) fn everything(host: &Node) -> String {
@@ -153,5 +155,116 @@ fn everything_is_what_it_was() {
         }
         eprintln!("{steps} changes undone");
         assert!(steps > 35, "only {steps} changes were undone");
+    });
+}
+
+/// What others have done since: said, and theirs where it is a sysctl.
+#[test]
+fn what_others_did_since_is_told() {
+    in_namespace(|| {
+        let (host, isoplan) = host();
+        isoplan.run(&["apply", "a.toml", "--yes"]).ok();
+        isoplan.run(&["apply", "sysctl.toml", "--yes"]).ok();
+        isoplan.run(&["apply", "b.toml", "--yes"]).ok();
+        host.nft(&["add", "rule", "inet", "isoplan", "input", "counter", "accept"]).expect("add a rule");
+        // isoplan has switched it on, and somebody switches it off again.
+        host.sysctl("net/ipv4/conf/eth1/forwarding", "0").expect("write a sysctl");
+        let ran = isoplan.run(&["rollback", "--yes"]);
+        assert_eq!(ran.code, Some(0), "{ran}");
+        assert!(ran.stderr.contains("Somebody has changed isoplan's tables since"), "{ran}");
+        assert_eq!(host.read_sysctl("net/ipv4/conf/eth1/forwarding").expect("read"), "0");
+
+        // A switch that others have switched back stays as they have it.
+        isoplan.run(&["remove", "--yes"]).ok();
+        host.sysctl("net/ipv4/ip_forward", "0").expect("write a sysctl");
+        isoplan.run(&["apply", "a.toml", "--yes"]).ok();
+        host.sysctl("net/ipv4/ip_forward", "0").expect("write a sysctl");
+        let dry = isoplan.run(&["rollback", "--dry-run", "--json"]).json();
+        assert_eq!(dry["rolled_back"], false);
+        isoplan.run(&["rollback", "--yes"]).ok();
+        assert_eq!(host.read_sysctl("net/ipv4/ip_forward").expect("read"), "0");
+    });
+}
+
+/// What a rule that comes back had counted, it has counted.
+#[test]
+fn counters_come_back() {
+    in_namespace(|| {
+        let (host, isoplan) = host();
+        isoplan.run(&["apply", "a.toml", "--yes"]).ok();
+        // As if packets had come: the same rules, with counts.
+        let listing = host.nft(&["list", "table", "inet", "isoplan"]).expect("list");
+        let counted = listing.replace("counter packets 0 bytes 0", "counter packets 41 bytes 4242");
+        assert_ne!(counted, listing, "there are counters");
+        host.nft_load(&format!("delete table inet isoplan\n{counted}")).expect("load");
+        let before = everything(&host);
+        assert!(before.contains("packets 41 bytes 4242"));
+        for then in [&["apply", "b.toml", "--yes"][..], &["remove", "--yes"]] {
+            isoplan.run(then).ok();
+            assert_ne!(everything(&host), before);
+            isoplan.run(&["rollback", "--yes"]).ok();
+            assert_eq!(everything(&host), before, "{then:?}");
+        }
+    });
+}
+
+const MORE: &str = "
+[[bridge]]
+name = \"br-more\"
+subnets = [\"172.19.0.0/16\", \"fd19::/64\"]
+reach = [\"backup\"]
+
+[[nic]]
+name = \"eth7\"
+role = \"backup\"
+subnets = [\"192.168.77.0/24\", \"fd77::/64\"]
+";
+
+/// From one closed policy back to another, and with the tables put together anew, no packet passes.
+#[test]
+fn not_one_packet_passes() {
+    in_namespace(|| {
+        const ENOUGH: u64 = 500;
+        let family = Family::V4;
+        let (lab, isoplan) = start(HostSpec::service_instance());
+        let storage = lab.node("storage").index;
+        isoplan.write("more.toml", &format!("{MORE}{}", lab.spec.topology())).expect("write a topology");
+        let arrived = |mark: usize, from: u64| {
+            lab.journal.count(mark, |seen| {
+                seen.node == storage && Flood::number(seen).is_some_and(|number| number >= from)
+            })
+        };
+        let mark = lab.journal.mark();
+        let flood = Flood::start(&lab, family, "web", "storage").expect("start the flood");
+        flood.wait_for(ENOUGH);
+        lab.settle(lab.node("web"), family).expect("settle");
+        assert!(arrived(mark, 0) > 0, "without isoplan the flood arrives");
+
+        // What it has from the start has another place when it comes back later.
+        isoplan.run(&["apply", "more.toml", "--yes"]).ok();
+        let closed_from = flood.now();
+        let mut anew = 0;
+        for _ in 0..10 {
+            isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+            flood.wait_for(ENOUGH);
+            let ran = isoplan.run(&["rollback", "--yes"]).ok();
+            anew += u32::from(ran.contains("put together anew"));
+            flood.wait_for(ENOUGH);
+        }
+        isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+        isoplan.run(&["apply", "more.toml", "--yes", "--confirm-within", "1s"]).ok();
+        crate::confirm::until("undone", std::time::Duration::from_secs(20), || {
+            crate::confirm::watchers().is_empty()
+        });
+        flood.wait_for(ENOUGH);
+        let sent = flood.stop();
+        lab.settle(lab.node("web"), family).expect("settle");
+        check("the capture lives", &[lab.probe(Kind::Udp, family, "host", "storage")], is_answered);
+        let (passed, after) = (arrived(mark, closed_from), sent - closed_from);
+        assert_eq!(passed, 0, "{passed} of {after} packets passed");
+        assert!(anew > 0, "no order was restored");
+        eprintln!("{after} packets, {anew} times put together anew");
+        isoplan.run(&["remove", "--yes"]).ok();
+        check("after remove", &[lab.probe(Kind::Udp, family, "web", "storage")], Outcome::is_delivered);
     });
 }
