@@ -20,32 +20,36 @@ fn nft(pid: u32) -> Writers {
 }
 
 #[test]
-fn the_first_thing_told_is_looked_at_without_delay_and_a_burst_when_it_is_quiet() {
+fn a_few_things_told_are_looked_at_without_delay_and_a_burst_when_it_is_quiet() {
     let mut burst = Burst::default();
     assert_eq!(burst.due(), None);
-    burst.told(Moment(1_000));
-    assert_eq!(burst.due(), Some(Moment(1_000)));
-    burst.looked(Moment(1_001));
-    assert_eq!(burst.due(), None);
-    // Close behind a look: it waits until it is quiet.
-    burst.told(Moment(1_010));
-    assert_eq!(burst.due(), Some(Moment(1_040)));
-    burst.told(Moment(1_030));
-    assert_eq!(burst.due(), Some(Moment(1_060)));
+    for now in [1_000, 1_010, 1_020, 1_030] {
+        burst.told(Moment(now));
+        assert_eq!(burst.due(), Some(Moment(now)));
+        burst.looked(Moment(now + 1));
+        assert_eq!(burst.due(), None);
+    }
+    // Now it waits until it is quiet.
+    burst.told(Moment(1_040));
+    assert_eq!(burst.due(), Some(Moment(1_070)));
+    burst.told(Moment(1_060));
+    assert_eq!(burst.due(), Some(Moment(1_090)));
     // But not for ever.
-    for now in (1_030..2_000).step_by(10) {
+    for now in (1_060..1_900).step_by(10) {
         burst.told(Moment(now));
     }
-    assert_eq!(burst.due(), Some(Moment(1_260)));
-    burst.looked(Moment(1_260));
+    assert_eq!(burst.due(), Some(Moment(1_290)));
+    burst.looked(Moment(1_290));
     // And after a calm again without delay.
-    burst.told(Moment(1_760));
-    assert_eq!(burst.due(), Some(Moment(1_760)));
+    burst.told(Moment(2_030));
+    assert_eq!(burst.due(), Some(Moment(2_030)));
     // A look that nothing led to is no part of a burst.
     let mut burst = Burst::default();
-    burst.looked(Moment(5));
-    burst.told(Moment(6));
-    assert_eq!(burst.due(), Some(Moment(6)));
+    for now in 0..10 {
+        burst.looked(Moment(now));
+    }
+    burst.told(Moment(10));
+    assert_eq!(burst.due(), Some(Moment(10)));
 }
 
 /// Somebody who undoes every repair at once, for so long: the moments of the repairs.

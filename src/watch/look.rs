@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Error, LOCK_EVERY, Standing, Watch, peers, systemd};
-use crate::apply::{self, journal};
+use super::{Error, LOCK_EVERY, Standing, Watch, systemd};
+use crate::apply::{self, Purpose, Verb, journal};
 use crate::approach::{Desired, SysctlKey, desired};
 use crate::diff::{Action, Diff, LiveState, diff};
 use crate::error::Failure;
@@ -80,42 +80,57 @@ impl Watch<'_> {
 
     /// Whether the host is in the hands of another isoplan: then nothing is repaired.
     fn is_for_another(&mut self, live: &LiveState, diff: &Diff) -> bool {
-        if self.standing == Standing::Starting {
-            self.peer = false;
-            return false;
-        }
-        let peer = std::mem::take(&mut self.peer) || live.journal != self.journal;
-        self.journal.clone_from(&live.journal);
-        if peers::is_pending(&self.config.state) {
+        let record = self.read_record();
+        if record.is_pending() {
+            // What is there afterwards is isoplan's own doing, and is judged then: the record is another.
             if self.standing != Standing::Held {
-                self.standing = Standing::Held;
-                let message = "a change by isoplan waits to be confirmed; nothing is repaired until it is kept or undone";
-                self.line(Level::Warning, Event::Held, message);
-                self.tell_status();
+                self.hold();
             }
-            // What is there afterwards is isoplan's own doing.
-            self.peer = true;
             return true;
         }
+        if self.standing == Standing::Starting {
+            self.on_record |= record.is_blank();
+            self.record = record;
+            return false;
+        }
         let was_away = matches!(self.standing, Standing::Held | Standing::Down);
+        let is_new = record != self.record;
         if diff.is_empty() {
+            self.record = record;
             if was_away {
-                let message = format!(
-                    "{} is in place again by isoplan itself, and kept from now on",
-                    self.config.topology.file
-                );
+                let file = &self.config.topology.file;
+                let message = format!("{file} is in place again by isoplan itself, and kept from now on");
                 self.resume(&message);
             }
             return false;
         }
-        if !peer {
+        if !is_new {
             return was_away;
         }
-        if let Some(taken) = self.taken_over(live) {
+        let is_own_file = record.is_apply_of(&self.config.topology);
+        self.record = record;
+        if let Some(taken) = self.taken_over(live, is_own_file) {
             // What was compared is not what is kept any more: it is looked at again.
             self.resume(&taken);
             return true;
         }
+        self.stand_down();
+        true
+    }
+
+    fn hold(&mut self) {
+        let is_start = self.standing == Standing::Starting;
+        self.standing = Standing::Held;
+        let message =
+            "a change by isoplan waits to be confirmed; nothing is repaired until it is kept or undone";
+        self.line(Level::Warning, Event::Held, message);
+        self.tell_status();
+        if is_start {
+            self.manager.tell("READY=1");
+        }
+    }
+
+    fn stand_down(&mut self) {
         if self.standing != Standing::Down {
             self.standing = Standing::Down;
             let message = format!(
@@ -127,33 +142,29 @@ impl Watch<'_> {
         }
         self.forget_suspects();
         self.tell_status();
-        true
     }
 
     /// Another isoplan has changed the policy: perhaps to what the file asks for by now, or back to what was
-    /// kept before that.
-    fn taken_over(&mut self, live: &LiveState) -> Option<String> {
+    /// kept before that. An apply of the very file is taken also where it was cut short, or somebody was quick
+    /// to undo some of it.
+    fn taken_over(&mut self, live: &LiveState, is_own_file: bool) -> Option<String> {
         let is_there = |wanted: &Desired| diff(&present(wanted, live), live).changes.is_empty();
         if let Some((_, before)) = &self.previous
+            && !is_own_file
             && is_there(before)
         {
             let (topology, desired) = self.previous.take()?;
             (self.config.topology, self.desired) = (topology, desired);
-            return Some(
-                "what was kept before is in place again by isoplan itself, and kept from now on".to_owned(),
-            );
+            let message = "what was kept before is in place again by isoplan itself, and kept from now on";
+            return Some(message.to_owned());
         }
         let topology: Topology = (self.config.load)().ok()?;
-        let wanted = desired(&Intent::new(&topology));
-        if !is_there(&wanted) {
+        if !is_own_file && !is_there(&desired(&Intent::new(&topology))) {
             return None;
         }
-        let topology = std::mem::replace(&mut self.config.topology, topology);
-        self.previous = Some((topology, std::mem::replace(&mut self.desired, wanted)));
-        Some(format!(
-            "{} was changed and applied by isoplan itself, and is kept from now on",
-            self.config.topology.file
-        ))
+        self.take(topology);
+        let file = &self.config.topology.file;
+        Some(format!("{file} was applied by isoplan itself, as it is now, and is kept from now on"))
     }
 
     fn resume(&mut self, message: &str) {
@@ -175,6 +186,7 @@ impl Watch<'_> {
         self.drift.clear();
         self.forget_suspects();
         self.trouble = None;
+        self.on_record = false;
         self.ready(diff)
     }
 
@@ -188,7 +200,6 @@ impl Watch<'_> {
     fn ready(&mut self, diff: &Diff) -> Result<(), Error> {
         if self.standing == Standing::Starting {
             self.standing = Standing::Keeping;
-            self.journal = journal::read(&self.config.state).map_err(Error::State)?;
             let file = &self.config.topology.file;
             let message = match (self.config.report, diff.is_empty()) {
                 (true, true) => format!(
@@ -227,7 +238,13 @@ impl Watch<'_> {
         matters: &BTreeSet<Matter>,
     ) -> Result<(), Error> {
         let since = self.since;
-        let done = apply::carry_out(&mut self.nftables, &self.config.state, wanted, diff, live);
+        let (nftables, state) = (&mut self.nftables, &self.config.state);
+        let done = if self.on_record {
+            let purpose = Purpose { verb: Verb::Apply, topology: &self.config.topology.file };
+            apply::change(nftables, state, wanted, diff, live, purpose)
+        } else {
+            apply::carry_out(nftables, state, wanted, diff, live)
+        };
         let now = self.now();
         match done {
             Ok(_) => {}
@@ -241,9 +258,10 @@ impl Watch<'_> {
             Err(error) => return self.failed(Error::Apply(error)),
         }
         self.repairs += 1;
+        self.on_record = false;
         self.trouble = None;
         self.drift.clear();
-        self.journal = journal::read(&self.config.state).unwrap_or_else(|_| live.journal.clone());
+        self.record = self.read_record();
         let fights = self.fights.repaired(now, matters, &self.suspects);
         let took = since.map(|since| now.since(since));
         let how = took.map_or_else(|| "repaired".to_owned(), |took| format!("repaired in {took} ms"));

@@ -20,10 +20,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use self::peers::Record;
 use self::systemd::Manager;
 use crate::apply::state_dir::{self, Lock, StateDir};
 use crate::approach::{Desired, desired};
-use crate::diff::Journaled;
 use crate::intent::Intent;
 use crate::netlink::events::{RoutingEvents, RulesetEvents, SOCKET_RECEIVE_BUFFER};
 use crate::netlink::{self, Nftables};
@@ -134,16 +134,16 @@ struct Watch<'w> {
     manager: Manager,
     _only: Option<Lock>,
     began: Instant,
-    own_name: String,
 
     desired: Desired,
-    /// What was kept before the file was taken over from another isoplan: a rollback leads back to it.
+    /// What was kept before that: a rollback leads back to it.
     previous: Option<(Topology, Desired)>,
     standing: Standing,
-    /// The journal as this program left it.
-    journal: Vec<Journaled>,
-    /// Whether another isoplan changed something since the last look.
-    peer: bool,
+    /// The last change on record, when it was last agreed with.
+    record: Record,
+    /// Whether the next repair is a change of its own, to be undone by `isoplan rollback`: what a start or
+    /// SIGHUP puts in place.
+    on_record: bool,
 
     burst: Burst,
     /// Who touched isoplan's tables since the last time that they were as they should be, and the first to do so.
@@ -220,12 +220,11 @@ impl<'w> Watch<'w> {
             manager,
             _only: only,
             began: Instant::now(),
-            own_name: systemd::own_name(),
             desired,
             previous: None,
             standing: Standing::Starting,
-            journal: Vec::new(),
-            peer: false,
+            record: Record::default(),
+            on_record: false,
             burst: Burst::default(),
             suspects: Writers::default(),
             story: None,
@@ -283,7 +282,8 @@ impl<'w> Watch<'w> {
         if now >= self.sysctls_at {
             self.sysctls_at = now.after(SYSCTLS_EVERY);
             self.compare_sysctls();
-            if matches!(self.standing, Standing::Held) {
+            // There may be nothing else to tell of another isoplan: the sysctl approach has no transactions.
+            if matches!(self.standing, Standing::Held | Standing::Down) && self.read_record() != self.record {
                 self.again.get_or_insert(now);
             }
         }
@@ -347,10 +347,6 @@ impl<'w> Watch<'w> {
         self.since.get_or_insert(now);
         self.burst.told(now);
         if let Some(writer) = &transaction.writer {
-            if writer.name == self.own_name {
-                self.peer = true;
-                return;
-            }
             self.suspects.saw(writer);
         }
         self.story.get_or_insert(story);
@@ -382,10 +378,12 @@ impl<'w> Watch<'w> {
         self.manager.reloading();
         match (self.config.load)() {
             Ok(topology) => {
-                self.previous = None;
                 self.take(topology);
                 let now = self.now();
-                self.peer = false;
+                self.record = self.read_record();
+                let is_other = self.previous.as_ref().is_some_and(|(_, desired)| *desired != self.desired);
+                let is_change = is_other || self.standing == Standing::Down || self.record.is_blank();
+                self.on_record = is_change && !self.config.report;
                 self.drift.clear();
                 if self.standing != Standing::Starting {
                     self.standing = Standing::Keeping;
@@ -409,9 +407,20 @@ impl<'w> Watch<'w> {
         }
     }
 
+    /// Another topology is what is kept from now on.
     fn take(&mut self, topology: Topology) {
-        self.desired = desired(&Intent::new(&topology));
-        self.config.topology = topology;
+        let desired = desired(&Intent::new(&topology));
+        let topology = std::mem::replace(&mut self.config.topology, topology);
+        let desired = std::mem::replace(&mut self.desired, desired);
+        self.previous = Some((topology, desired));
+    }
+
+    /// The record of the last change. One that cannot be read says nothing: the policy is kept all the same.
+    fn read_record(&mut self) -> Record {
+        Record::read(&self.config.state).unwrap_or_else(|error| {
+            self.line(Level::Error, Event::Failed, error.to_string());
+            self.record.clone()
+        })
     }
 
     fn end(&mut self, why: &str) {

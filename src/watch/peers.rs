@@ -1,8 +1,35 @@
-//! Other runs of isoplan on the same host.
+//! Other runs of isoplan on the same host, as the record of the last change tells of them.
 
-use crate::apply::state_dir::StateDir;
+use crate::apply::state_dir::{Error, StateDir};
+use crate::apply::{self, Change, Phase, Verb};
+use crate::topology::Topology;
 
-/// Whether a change of another isoplan is waiting to be confirmed.
-pub(super) fn is_pending(_state: &StateDir) -> bool {
-    false
+/// The last change that a verb made, so that another is known. Repairs are not on record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Record(Option<Change>);
+
+impl Record {
+    pub(super) fn read(state: &StateDir) -> Result<Self, Error> {
+        apply::last(state).map(Self)
+    }
+
+    /// Whether a change waits to be confirmed, or is overdue.
+    pub(super) fn is_pending(&self) -> bool {
+        self.0.as_ref().is_some_and(Change::is_pending)
+    }
+
+    /// Whether it is an apply of that file, all of it or cut short.
+    pub(super) fn is_apply_of(&self, topology: &Topology) -> bool {
+        self.0.as_ref().is_some_and(|change| {
+            change.verb == Verb::Apply
+                && matches!(change.phase, Phase::Begun | Phase::Done)
+                && change.topology.as_str() == topology.file
+        })
+    }
+
+    /// Whether nothing that was applied stands: then what is put in place is a change, to be undone by
+    /// `isoplan rollback`.
+    pub(super) fn is_blank(&self) -> bool {
+        self.0.as_ref().is_none_or(|change| change.verb == Verb::Remove || !change.is_undoable())
+    }
 }

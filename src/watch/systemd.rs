@@ -76,8 +76,3 @@ pub(super) fn running(names: &[&'static str]) -> Vec<&'static str> {
     let comms: Vec<String> = fs::read_dir("/proc").into_iter().flatten().filter_map(comm).collect();
     names.iter().copied().filter(|name| comms.iter().any(|comm| comm.trim_end() == *name)).collect()
 }
-
-/// The name that this process goes by: so other runs of isoplan are known.
-pub(super) fn own_name() -> String {
-    fs::read_to_string("/proc/self/comm").map(|name| name.trim_end().to_owned()).unwrap_or_default()
-}

@@ -65,7 +65,7 @@ fn it_backs_off_from_one_who_keeps_flushing_and_says_who_it_is() {
 /// A daemon that was stopped for a while has lost events, and knows it.
 #[test]
 fn lost_events_are_made_up_for_by_reading_everything() {
-    const TRANSACTIONS: u32 = 200;
+    const TRANSACTIONS: u32 = 40;
     in_namespace(|| {
         let (host, isoplan) = bare();
         let watch = Watch::start(&isoplan, &["--event-buffer", "1"]);
@@ -74,7 +74,7 @@ fn lost_events_are_made_up_for_by_reading_everything() {
         watch.signal(Signal::SIGSTOP);
         for number in 0..TRANSACTIONS {
             let mut text = format!("add table ip other{number}\n");
-            for chain in 0..20 {
+            for chain in 0..5 {
                 writeln!(text, "add chain ip other{number} chain{chain}").expect("write to a string");
             }
             if number == TRANSACTIONS - 1 {

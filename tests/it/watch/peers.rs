@@ -93,3 +93,71 @@ fn a_remove_of_sysctls_is_known_as_well() {
         assert_eq!(watch.count(mark, "repaired"), 0);
     });
 }
+
+/// What a rollback leads back to is kept, if it was kept before; else it has gone, and stays so.
+#[test]
+fn a_rollback_is_not_undone() {
+    in_namespace(|| {
+        let (host, isoplan) = bare();
+        let watch = Watch::start(&isoplan, &[]);
+        let policy = listing(&host);
+        isoplan.write("topology.toml", &HostSpec::three_nics().bare().topology()).expect("write a topology");
+        isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+        watch.wait(0, "resumed");
+        let others = listing(&host);
+        assert_ne!(others, policy);
+        let mark = watch.mark();
+        isoplan.run(&["rollback", "--yes"]).ok();
+        watch.wait(mark, "resumed");
+        assert_eq!(listing(&host), policy);
+        let mark = watch.mark();
+        rules(&host)[0].delete(&host);
+        watch.wait(mark, "repaired");
+        assert_eq!(listing(&host), policy);
+
+        // SIGHUP is a change of its own, and undone like one.
+        let mark = watch.mark();
+        watch.signal(Signal::SIGHUP);
+        watch.wait(mark, "repaired");
+        assert_eq!(listing(&host), others);
+        isoplan.run(&["rollback", "--yes"]).ok();
+        watch.wait(mark, "resumed");
+        assert_eq!(listing(&host), policy);
+        drop(watch);
+        isoplan.run(&["remove", "--yes"]).ok();
+
+        // So is a start on a host without isoplan.
+        let watch = Watch::start(&isoplan, &[]);
+        assert_eq!(listing(&host), others);
+        isoplan.run(&["rollback", "--yes"]).ok();
+        watch.wait(0, "stood_down");
+        assert_eq!((listing(&host), forwarding(&host)), (None, ["0"; 2].map(String::from)));
+        assert_eq!(watch.count(0, "repaired"), 1, "the start alone");
+    });
+}
+
+/// An apply of the watch's own file that is cut short is finished.
+#[test]
+fn an_apply_that_was_killed_is_finished() {
+    in_namespace(|| {
+        let (host, isoplan) = bare();
+        let watch = Watch::start(&isoplan, &[]);
+        let policy = listing(&host);
+        isoplan.write("topology.toml", &HostSpec::three_nics().bare().topology()).expect("write a topology");
+        for round in 0..20 {
+            let mut child =
+                isoplan.command(&["apply", "topology.toml", "--yes"]).spawn().expect("start isoplan");
+            std::thread::sleep(std::time::Duration::from_millis(2 * round));
+            child.kill().expect("kill it");
+            child.wait().expect("wait for it");
+        }
+        isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+        let wanted = listing(&host);
+        assert_ne!(wanted, policy);
+        assert_eq!(watch.count(0, "stood_down"), 0, "{:#?}", watch.lines());
+        let mark = watch.mark();
+        rules(&host)[0].delete(&host);
+        watch.wait(mark, "repaired");
+        assert_eq!(listing(&host), wanted);
+    });
+}
