@@ -121,6 +121,7 @@ impl Watch<'_> {
     fn hold(&mut self) {
         let is_start = self.standing == Standing::Starting;
         self.standing = Standing::Held;
+        self.on_record = false;
         let message =
             "a change by isoplan waits to be confirmed; nothing is repaired until it is kept or undone";
         self.line(Level::Warning, Event::Held, message);
@@ -240,7 +241,8 @@ impl Watch<'_> {
         let since = self.since;
         let (nftables, state) = (&mut self.nftables, &self.config.state);
         let done = if self.on_record {
-            let purpose = Purpose { verb: Verb::Apply, topology: &self.config.topology.file };
+            let topology = &self.config.topology.file;
+            let purpose = Purpose { verb: Verb::Apply, topology, confirm_within: None };
             apply::change(nftables, state, wanted, diff, live, purpose)
         } else {
             apply::carry_out(nftables, state, wanted, diff, live)

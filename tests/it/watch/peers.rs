@@ -161,3 +161,44 @@ fn an_apply_that_was_killed_is_finished() {
         assert_eq!(listing(&host), wanted);
     });
 }
+
+/// While a change waits to be confirmed, it is nobody's but isoplan's own.
+#[test]
+fn nothing_is_repaired_while_a_change_waits_to_be_confirmed() {
+    in_namespace(|| {
+        let (host, isoplan) = bare();
+        let watch = Watch::start(&isoplan, &[]);
+        let policy = listing(&host);
+        isoplan.write("topology.toml", &HostSpec::three_nics().bare().topology()).expect("write a topology");
+        let apply = ["apply", "topology.toml", "--yes", "--confirm-within", "60s"];
+        for outcome in ["rollback", "confirm"] {
+            let mark = watch.mark();
+            isoplan.run(&apply).ok();
+            watch.wait(mark, "held");
+            rules(&host)[0].delete(&host);
+            let touched = listing(&host);
+            // Neither SIGHUP nor what others do makes a difference.
+            watch.signal(Signal::SIGHUP);
+            watch.wait(mark, "reloaded");
+            host.nft_load("add chain inet isoplan mine; delete chain inet isoplan mine").expect("touch it");
+            let second = isoplan.run(&["plan", "topology.toml", "--detailed-exitcode"]);
+            assert_eq!(second.code, Some(2), "{second}");
+            assert_eq!((watch.count(mark, "repaired"), listing(&host)), (0, touched));
+            if outcome == "rollback" {
+                isoplan.run(&["rollback", "--yes"]).ok();
+                watch.wait(mark, "resumed");
+                assert_eq!(listing(&host), policy);
+                let mark = watch.mark();
+                rules(&host)[0].delete(&host);
+                watch.wait(mark, "repaired");
+                assert_eq!(listing(&host), policy);
+            } else {
+                isoplan.run(&["confirm"]).ok();
+                // Now what is missing of it is repaired.
+                watch.wait(mark, "repaired");
+                let plan = isoplan.run(&["plan", "topology.toml", "--detailed-exitcode"]);
+                assert_eq!(plan.code, Some(0), "{plan}");
+            }
+        }
+    });
+}
