@@ -189,6 +189,43 @@ fn changes_under_traffic(site: &Site) {
     }
 }
 
+/// isoplan at boot, before dockerd: it switches forwarding on behind its drops, and so dockerd leaves the policy of FORWARD
+/// as it is. What that policy would have closed is closed all the same.
+#[test]
+fn isoplan_is_first() {
+    on_a_host(|| {
+        let site = Site::start(false).expect("make the site");
+        site.isoplan.write("topology.toml", TOPOLOGY).expect("write the topology");
+        let mark = site.journal.mark();
+        let tables = apply(&site);
+        let daemon = Docker::start(&WITH_IPV6);
+        Docker::import_image();
+        run_pinger("always");
+        let web = Docker::run(&site, 3, "web", &["--publish", "8080:80"]);
+        let saved = Others::read();
+        let policy = saved
+            .text("iptables-nft-save")
+            .lines()
+            .find(|line| line.starts_with(":FORWARD"))
+            .unwrap_or_default();
+        println!("  dockerd after isoplan: {policy}");
+        assert_eq!(policy, ":FORWARD ACCEPT", "dockerd found forwarding switched on");
+        look(&site, "dockerd after isoplan", Isoplan::Present, &Seen::both(&web, Some(8080)));
+        assert_eq!(isoplan_tables(), tables, "nothing of isoplan's tables has changed");
+        assert_eq!(arrived(&site, mark), 0, "packets of containers at storage, from their first moment on");
+
+        // Forwarding was off when isoplan came, and is off again; isoplan says so.
+        let removed = site.isoplan.run(&["remove", "--yes"]);
+        assert!(removed.stderr.contains("Forwarding goes off"), "{removed}");
+        assert_eq!(site.host.read_sysctl("net/ipv4/ip_forward").expect("read a sysctl"), "0");
+        saved.rules().assert_same("remove", &Others::read().rules());
+        site.host.sysctl("net/ipv4/ip_forward", "1").expect("switch forwarding on");
+        wait_for_pings(&site);
+        look(&site, "after remove", Isoplan::Absent, &Seen::v4(&web, Some(8080)));
+        daemon.stop();
+    });
+}
+
 /// Where no DNAT rule is, dockerd's proxy takes connections to published ports: as a program of the host, which isoplan
 /// leaves alone. Without the proxy, or with an address in `--publish`, nobody takes them.
 #[test]

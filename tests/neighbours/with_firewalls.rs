@@ -1,5 +1,6 @@
 //! firewalld and ufw, with dockerd beside them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::docker::Docker;
@@ -8,7 +9,7 @@ use crate::host::on_a_host;
 use crate::look::{Isoplan, Seen, look, open_ways};
 use crate::others::{Others, isoplan_tables};
 use crate::sender::Sender;
-use crate::site::{Site, wait_until};
+use crate::site::{HOST_ON_STORAGE, Outcome, STORAGE, STORAGE_PORT, Site, address, wait_until};
 use crate::with_docker::{TOPOLOGY, apply};
 
 /// Waits until Docker has heard that firewalld reloaded and has put its own rules back: until nothing changes.
@@ -76,6 +77,13 @@ fn firewalld() {
         let seen = Seen::v4(&web, Some(8080));
         drop(sender);
         look(&site, "firewalld, no isoplan", Isoplan::Absent, &seen);
+        // What people take for isolation: it is not.
+        firewall_cmd(&["--zone", "drop", "--change-interface", "eth1"]);
+        let storage = SocketAddr::new(address(STORAGE), STORAGE_PORT);
+        let outcome = site.tcp(&web.node, storage, &site.storage);
+        println!("  eth1 in the zone drop, no isoplan: container to storage {outcome}");
+        assert_eq!(outcome, Outcome::Answered(HOST_ON_STORAGE.to_owned()), "documented: see docs/operate.md");
+        firewall_cmd(&["--zone", "trusted", "--change-interface", "eth1"]);
         let mut sender = Sender::start(&site, &web.node, false).expect("start a sender");
         settle();
         let before = Others::read();
@@ -87,6 +95,7 @@ fn firewalld() {
         look(&site, "reload", Isoplan::PresentAmongOthers, &seen);
         sender.check(&site, "isoplan after firewalld, reload");
         settle();
+        println!("  open when Docker has heard of the reload: {:?}", open_ways(&site, &seen));
         let before = Others::read();
         site.isoplan.run(&["remove", "--yes"]).ok();
         before.rules().assert_same("remove", &Others::read().rules());
@@ -139,6 +148,14 @@ fn ufw_on_and_off() {
         assert_eq!(ways, open_ways(&site, &seen), "what is open does not depend on isoplan");
         println!("  open beside ufw, with isoplan and without: {ways:?}");
         look(&site, "ufw, no isoplan", Isoplan::Absent, &seen);
+        // What people take for isolation: it is not.
+        ufw(&["deny", "in", "on", "eth1"]);
+        let storage = SocketAddr::new(address(STORAGE), STORAGE_PORT);
+        let outcome = site.tcp(&web.node, storage, &site.storage);
+        println!("  ufw denies eth1, no isoplan: container to storage {outcome}");
+        assert_eq!(outcome, Outcome::Answered(HOST_ON_STORAGE.to_owned()), "documented: see docs/operate.md");
+        ufw(&["delete", "deny", "in", "on", "eth1"]);
+        let before = Others::read();
         apply(&site);
         sender.is_closed_from_now(&site);
         before.rules().assert_same("apply beside ufw", &Others::read().rules());
