@@ -10,7 +10,8 @@ use crate::plan::Plan;
 /// A guess at who did it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Guess {
-    /// `flush`, `removed`, `docker`, `forwarding-reset`, `chain-emptied`, `by-hand`, `file-changed` or `never-applied`.
+    /// `flush`, `removed`, `rolled-back`, `cut-short`, `docker`, `forwarding-reset`, `chain-emptied`, `by-hand`,
+    /// `file-changed` or `never-applied`.
     pub who: &'static str,
     /// The guess, in a sentence that says "probably".
     pub says: String,
@@ -18,15 +19,32 @@ pub struct Guess {
     pub evidence: String,
 }
 
-/// What is known of the last apply.
+/// What is on record of isoplan's last change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastApply {
-    /// The generation of the rule set after it.
-    pub generation: u32,
+pub struct LastChange {
+    /// `apply` or `remove`.
+    pub verb: &'static str,
+    /// The topology, as it was named; empty for a removal.
+    pub topology: String,
+    /// How it ended.
+    pub end: LastEnd,
+}
+
+/// How a change ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastEnd {
+    /// It was done.
+    Done,
+    /// It was cut short, or is under way.
+    Begun,
+    /// It was undone by `isoplan rollback`.
+    Undone,
+    /// It was undone because nobody confirmed it in time.
+    Overdue,
 }
 
 /// Guesses at why the plan has anything to do.
-pub fn guesses(plan: &Plan<'_>, live: &LiveState, facts: &Facts, last: Option<&LastApply>) -> Vec<Guess> {
+pub fn guesses(plan: &Plan<'_>, live: &LiveState, facts: &Facts, last: Option<&LastChange>) -> Vec<Guess> {
     let mut guesses = Vec::new();
     if plan.diff.is_empty() {
         return guesses;
@@ -41,11 +59,12 @@ pub fn guesses(plan: &Plan<'_>, live: &LiveState, facts: &Facts, last: Option<&L
 }
 
 /// All tables of isoplan are gone.
-fn gone(live: &LiveState, facts: &Facts, last: Option<&LastApply>) -> Guess {
+fn gone(live: &LiveState, facts: &Facts, last: Option<&LastChange>) -> Guess {
+    if let Some(guess) = last.and_then(own_doing) {
+        return guess;
+    }
     let traces = match (last, live.journal.first()) {
-        (Some(last), _) => {
-            format!("isoplan applied a topology, the rule set then had generation {}", last.generation)
-        }
+        (Some(last), _) => format!("the last change on record is an apply of {}", last.topology),
         (None, Some(entry)) => format!("isoplan's journal has {}", entry.key),
         (None, None) => {
             let evidence =
@@ -89,27 +108,21 @@ fn gone(live: &LiveState, facts: &Facts, last: Option<&LastApply>) -> Guess {
 }
 
 /// The tables are there, and something in them differs.
-fn edited(plan: &Plan<'_>, live: &LiveState, last: Option<&LastApply>) -> Option<Guess> {
+fn edited(plan: &Plan<'_>, live: &LiveState, last: Option<&LastChange>) -> Option<Guess> {
     let in_tables: Vec<_> = plan.diff.changes.iter().filter(|change| change.kind != Kind::Sysctl).collect();
     if in_tables.is_empty() {
         return None;
     }
-    if let Some(last) = last
-        && last.generation == live.generation
-    {
-        let evidence = format!("the rule set has had generation {} since the last apply", last.generation);
-        return Some(guess(
-            "file-changed",
-            "Probably the topology file was changed, or another isoplan applied it.",
-            &evidence,
-        ));
+    if let Some(guess) = last.and_then(own_doing) {
+        return Some(guess);
     }
-    let moved = last.map_or(String::new(), |last| {
-        format!(
-            "; the rule set had generation {} after the last apply and has {} now",
-            last.generation, live.generation
-        )
-    });
+    if let Some(last) = last
+        && file_name(&last.topology) != file_name(&plan.topology.file)
+    {
+        let evidence = format!("the last change on record is an apply of {}", last.topology);
+        let says = format!("Probably it differs because {} was applied, and not this file.", last.topology);
+        return Some(guess("file-changed", &says, &evidence));
+    }
     // A chain that lost every rule.
     let desired = plan
         .desired
@@ -123,7 +136,7 @@ fn edited(plan: &Plan<'_>, live: &LiveState, last: Option<&LastApply>) -> Option
     let emptied: Vec<_> = emptied.map(|(family, chain)| format!("{family} isoplan {}", chain.name)).collect();
     if !emptied.is_empty() {
         let evidence =
-            format!("the chain is there without its rules, and the rest of the table is untouched{moved}");
+            format!("the chain is there without its rules, and the rest of the table is untouched");
         let says = format!("Probably somebody ran `nft flush chain {}`.", emptied[0]);
         return Some(guess("chain-emptied", &says, &evidence));
     }
@@ -154,10 +167,10 @@ fn edited(plan: &Plan<'_>, live: &LiveState, last: Option<&LastApply>) -> Option
     if in_tables.len() * 2 > plan.diff.objects {
         let says =
             "Probably another topology, or another version of isoplan, was applied, or the file was changed.";
-        return Some(guess("file-changed", says, &format!("{}{moved}", parts.join(", "))));
+        return Some(guess("file-changed", says, &parts.join(", ")));
     }
     let says = "Probably somebody changed it by hand with nft, or the file was changed and not applied.";
-    Some(guess("by-hand", says, &format!("{} of {} objects{moved}", parts.join(", "), plan.diff.objects)))
+    Some(guess("by-hand", says, &format!("{} of {} objects", parts.join(", "), plan.diff.objects)))
 }
 
 /// Sysctls that are not as isoplan wrote them.
@@ -198,6 +211,35 @@ fn forwarding(plan: &Plan<'_>, live: &LiveState, facts: &Facts) -> Option<Guess>
         says,
         &format!("{} is {}, and isoplan had written {}", write.key, write.old, write.new),
     ))
+}
+
+/// The same file is named in more than one way.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// A state that isoplan itself left.
+fn own_doing(last: &LastChange) -> Option<Guess> {
+    let (who, says, evidence) = match (last.end, last.verb) {
+        (LastEnd::Done, "remove") => {
+            ("removed", "Probably by isoplan remove.", "the last change on record is a removal")
+        }
+        (LastEnd::Done, _) => return None,
+        (LastEnd::Begun, _) => (
+            "cut-short",
+            "Probably isoplan was killed in the middle.",
+            "the last change on record was begun and not ended",
+        ),
+        (LastEnd::Undone, _) => {
+            ("rolled-back", "Probably by isoplan rollback.", "the last change on record was undone")
+        }
+        (LastEnd::Overdue, _) => (
+            "rolled-back",
+            "Probably because nobody confirmed it in time.",
+            "the last change on record was undone when its time was over",
+        ),
+    };
+    Some(guess(who, says, evidence))
 }
 
 fn guess(who: &'static str, says: &str, evidence: &str) -> Guess {

@@ -14,7 +14,7 @@ pub use facts::{
     Elsewhere, Facts, Filter, FilterAction, Flowtable, ForeignTable, Function, LinkElsewhere, Process,
     Services,
 };
-pub use guess::{Guess, LastApply, guesses};
+pub use guess::{Guess, LastChange, LastEnd, guesses};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::approach::{Counted, SysctlKey, counted};
 use crate::diff::{Journaled, LiveState};
 use crate::plan::{JSON_VERSION, Plan};
-use crate::risks::{self, Facts, Guess, LastApply, Name, Risk, Severity};
+use crate::risks::{self, Facts, Guess, LastChange, Name, Risk, Severity};
 use crate::ruleset::{Expr, Rule, TABLE_NAME, Verdict};
 
 /// The answer, and its JSON form: `docs/json.md`.
@@ -165,8 +165,8 @@ impl From<Risk> for RiskStatus {
 pub struct Beside {
     /// What risks are found in.
     pub facts: Facts,
-    /// The last apply of this boot.
-    pub last: Option<LastApply>,
+    /// isoplan's last change of this boot.
+    pub last: Option<LastChange>,
     /// What waits to be confirmed.
     pub pending: Option<Pending>,
     /// Entries of the journal that are still as isoplan wrote them.

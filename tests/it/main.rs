@@ -8,6 +8,8 @@ mod lab;
 
 /// Boot, by systemd itself.
 mod boot;
+/// Beside the rule sets of engines and firewalls that are not installed here.
+mod captures;
 /// The catalogue of probes.
 mod catalogue;
 /// The command line: every verb, what it prints and how it ends.
@@ -68,12 +70,16 @@ mod proven;
 mod re_apply;
 /// Faults that isoplan once had.
 mod regressions;
+/// Residual risks of a host.
+mod risks;
 /// The last change undone.
 mod rollback;
 /// Snapshots and saved plans.
 mod saved;
 /// Ten thousand bridges.
 mod scale;
+/// The answer of `isoplan status`.
+mod status;
 /// What the sysctl approach stops and what it does not.
 mod sysctl_approach;
 /// What packets show on hosts of every other kind.

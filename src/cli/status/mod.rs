@@ -10,13 +10,14 @@ use clap::ValueEnum;
 use super::host::Host;
 use super::topology::TopologyArg;
 use super::{Output, StateArgs};
-use crate::apply::journal;
+use crate::apply::{self, journal};
 use crate::diff::Journaled;
 use crate::error::{Exit, Failure};
 use crate::live;
 use crate::plan::Plan;
 use crate::render::status as render;
-use crate::status::{Beside, Status};
+use crate::risks::{LastChange, LastEnd};
+use crate::status::{Beside, Pending, Status};
 use crate::topology::Topology;
 
 /// Tells whether isoplan's tables are in place, what their drop rules have counted, and what goes around
@@ -115,7 +116,29 @@ impl Reader {
         let plan = self.topology.as_ref().map(|topology| Plan::new(topology, &live));
         let still_mine = journal::still_mine(&live);
         let facts = live::facts(&mut self.host.nftables, self.topology.as_ref());
-        let beside = Beside { facts, last: None, pending: None, still_mine: still_mine.clone() };
+        let mut beside = Beside { facts, still_mine: still_mine.clone(), ..Beside::default() };
+        match apply::last(&self.host.state) {
+            Ok(last) => beside.last = last.as_ref().map(last_change),
+            Err(error) => beside.facts.unseen.push(format!("the record of the last change: {error}")),
+        }
+        beside.pending = apply::pending(&self.host.state).ok().flatten().map(|pending| Pending {
+            of: pending.change.topology.as_str().to_owned(),
+            seconds_left: pending.left.map_or(0, |left| left.as_secs().max(1)),
+        });
         Ok(Read { status: Status::new(plan.as_ref(), &live, beside), still_mine })
+    }
+}
+
+fn last_change(change: &apply::Change) -> LastChange {
+    LastChange {
+        verb: change.verb.as_str(),
+        topology: change.topology.as_str().to_owned(),
+        end: match change.phase {
+            apply::Phase::Begun => LastEnd::Begun,
+            apply::Phase::Done => LastEnd::Done,
+            apply::Phase::Undoing { .. } => LastEnd::Undone,
+            apply::Phase::Undone { overdue: false, .. } => LastEnd::Undone,
+            apply::Phase::Undone { overdue: true, .. } => LastEnd::Overdue,
+        },
     }
 }
