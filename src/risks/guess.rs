@@ -135,10 +135,9 @@ fn edited(plan: &Plan<'_>, live: &LiveState, last: Option<&LastChange>) -> Optio
     });
     let emptied: Vec<_> = emptied.map(|(family, chain)| format!("{family} isoplan {}", chain.name)).collect();
     if !emptied.is_empty() {
-        let evidence =
-            format!("the chain is there without its rules, and the rest of the table is untouched");
+        let evidence = "the chain is there, and has no rules";
         let says = format!("Probably somebody ran `nft flush chain {}`.", emptied[0]);
-        return Some(guess("chain-emptied", &says, &evidence));
+        return Some(guess("chain-emptied", &says, evidence));
     }
     let count = |kind, action| {
         in_tables.iter().filter(|change| (change.kind, change.action) == (kind, action)).count()

@@ -361,8 +361,15 @@ fn an_installation_that_is_not_whole() {
         own_etc();
         let (_host, isoplan) = start();
         fs::create_dir_all("/etc/systemd/system").expect("make a directory");
-        let ran =
-            isoplan.run(&["install", "topology.toml", "--yes", "--exec-path", "/usr/local/sbin/isoplan"]);
+        let ran = isoplan.run(&[
+            "install",
+            "topology.toml",
+            "--yes",
+            "--root",
+            "/",
+            "--exec-path",
+            "/usr/local/sbin/isoplan",
+        ]);
         assert_eq!(ran.code, Some(0), "{ran}");
         check(&isoplan, &[]);
         fs::remove_file("/etc/systemd/system/isoplan.service").expect("remove a file");
