@@ -25,7 +25,8 @@ test: install-deps
 	$(CARGO) test --locked
 
 # libFuzzer with a stable toolchain: what cargo-fuzz passes to rustc, but for the sanitizers, which need a nightly one
-# and find little in safe code. --target keeps the flags away from build scripts.
+# and find little in safe code. Not --locked: fuzz/Cargo.lock follows the dependencies of the main package.
+# --target keeps the flags away from build scripts.
 FUZZ_TARGETS = topology netlink plan snapshot journal
 FUZZ_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/fuzz
 FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -39,7 +40,7 @@ fuzz: FOR_FUZZ = yes
 fuzz:
 	@$(INSTALL)
 	cd fuzz && CARGO_TARGET_DIR='$(FUZZ_DIR)' RUSTFLAGS='$(FUZZ_FLAGS)' \
-		$(CARGO) build --release --locked --target $(FUZZ_HOST)
+		$(CARGO) build --release --target $(FUZZ_HOST)
 	@for target in $(FUZZ_TARGETS); do \
 		mkdir -p "$(FUZZ_DIR)/corpus/$$target" "fuzz/artifacts/$$target" || exit 1; \
 		log="$(FUZZ_DIR)/$$target.log"; \
