@@ -10,6 +10,8 @@ mod lab;
 mod boot;
 /// Beside the rule sets of engines and firewalls that are not installed here.
 mod captures;
+/// Boot, by the commands of the units in their order.
+mod boot_order;
 /// The catalogue of probes.
 mod catalogue;
 /// The command line: every verb, what it prints and how it ends.
