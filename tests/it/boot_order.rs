@@ -133,7 +133,9 @@ fn boot(is_installed: bool) -> usize {
         }
     }
     floods.iter().for_each(|flood| flood.wait_for(500));
-    floods.into_iter().for_each(|flood| drop(flood.stop()));
+    for flood in floods {
+        flood.stop();
+    }
     for family in Family::BOTH {
         let web = lab.node("web");
         lab.wait_for_echo(web, lab.node("service").address(family)).expect("reach service");
