@@ -11,6 +11,7 @@ pub mod cli;
 pub mod diff;
 pub mod draft;
 pub mod error;
+pub mod flows;
 pub mod host;
 pub mod install;
 pub mod intent;

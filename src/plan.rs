@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::approach::{Approach, Desired, SysctlKey, desired};
+use crate::approach::{Approach, Desired, SysctlKey, desired, keep};
 use crate::diff::{Action, Diff, LiveState, diff};
+use crate::flows::keep::Kept;
+use crate::flows::{Cuts, CutsJson};
 use crate::intent::Intent;
 use crate::topology::{EntryId, Network, NetworkKind, Topology};
 
@@ -29,16 +31,65 @@ pub struct Plan<'t> {
     pub uncovered: Vec<String>,
     /// Links of this host that have an address and are not in the file.
     pub unknown: Vec<String>,
+    /// Connections that were open before and stay open by rules of their own.
+    pub kept: Kept,
+    /// Open connections that the changes cut, or with rules of their own keep; an error where they could not be
+    /// looked at. None where nobody looked.
+    pub open: Option<Result<Cuts, String>>,
 }
 
 impl<'t> Plan<'t> {
-    /// Works out the changes.
+    /// Works out the changes. What an earlier apply kept open stays so.
     pub fn new(topology: &'t Topology, live: &LiveState) -> Self {
+        Self::with_kept(topology, live, Kept::live(&live.ruleset))
+    }
+
+    /// Works out the changes, with these connections kept open and no other. An approach without rules keeps none.
+    pub fn with_kept(topology: &'t Topology, live: &LiveState, kept: Kept) -> Self {
         let intent = Intent::new(topology);
-        let desired = desired(&intent);
+        let mut desired = desired(&intent);
+        let kept = if desired.approach == Approach::Nftables { kept } else { Kept::default() };
+        keep(&mut desired, &kept, topology.isolation.entry);
         let diff = diff(&desired, live);
         let Surroundings { absent, uncovered, unknown } = Surroundings::new(&intent, live);
-        Self { topology, intent, desired, diff, generation: live.generation, absent, uncovered, unknown }
+        let generation = live.generation;
+        Self { topology, intent, desired, diff, generation, absent, uncovered, unknown, kept, open: None }
+    }
+
+    /// How many connections are kept open.
+    pub fn kept_connections(&self) -> usize {
+        self.kept.connections()
+    }
+
+    /// What becomes of open connections.
+    fn open_connections(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        let kept = self.kept_connections();
+        let plural = if kept == 1 { "" } else { "s" };
+        match &self.open {
+            Some(Ok(cuts)) if kept > 0 => {
+                told.extend(cuts.text("Would cut"));
+                let is_are = if kept == 1 { "is" } else { "are" };
+                told.push(format!(
+                    "{kept} of them {is_are} kept: who is in stays in until the connection ends, however long that is. \
+                     `isoplan apply` without --keep-established ends what is kept."
+                ));
+            }
+            Some(Ok(cuts)) => told.extend(cuts.text("Cuts")),
+            Some(Err(why)) => {
+                told.push(format!(
+                    "Open connections could not be looked at, so what this cuts is not known: {why}."
+                ));
+            }
+            None => {}
+        }
+        if kept > 0 && !matches!(self.open, Some(Ok(_))) {
+            told.push(format!(
+                "{kept} connection{plural} that were open before may still be kept; `isoplan apply` without \
+                 --keep-established ends them."
+            ));
+        }
+        told
     }
 }
 
@@ -145,6 +196,14 @@ pub struct PlanJson<'p> {
     pub uncovered_addresses: &'p [String],
     /// What the approach does not stop.
     pub not_covered: &'p [&'static str],
+    /// Open connections that the changes cut, or that are kept instead; absent where nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuts: Option<CutsJson>,
+    /// Why open connections could not be looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuts_unseen: Option<&'p str>,
+    /// How many connections are kept open by rules of their own.
+    pub kept_connections: usize,
 }
 
 /// Numbers of changes.
@@ -249,6 +308,9 @@ impl Plan<'_> {
             unknown_interfaces: &self.unknown,
             uncovered_addresses: &self.uncovered,
             not_covered: &self.desired.not_covered,
+            cuts: self.open.as_ref().and_then(|open| open.as_ref().ok()).map(Cuts::json),
+            cuts_unseen: self.open.as_ref().and_then(|open| open.as_ref().err()).map(String::as_str),
+            kept_connections: self.kept_connections(),
         }
     }
 
@@ -271,7 +333,7 @@ impl Plan<'_> {
 
     /// Remarks that a reader should see besides the changes.
     pub fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut remarks = self.open_connections();
         if !self.absent.is_empty() {
             let names = first(&self.absent);
             let rules = match self.desired.approach {

@@ -98,6 +98,8 @@ const RTN_UNICAST: u32 = 1;
 
 /// `IPS_DST_NAT` in `enum ip_conntrack_status`: the connection was rewritten to its destination.
 const IPS_DST_NAT: u32 = 1 << 5;
+/// `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)`.
+const STATE_ESTABLISHED: u32 = 1 << 1;
 /// `IP_CT_DIR_REPLY`.
 const DIRECTION_REPLY: u8 = 1;
 
@@ -216,6 +218,19 @@ impl RuleBuilder {
     pub(super) fn answer(mut self) -> Self {
         self.exprs.push(Expr::Ct { key: CtKey::Direction, direction: None, dreg: Reg(0) });
         self.cmp(&[DIRECTION_REPLY]);
+        self
+    }
+
+    /// Conntrack has seen both directions of the packet's connection, and it is no ICMP error about it.
+    pub(super) fn established(mut self) -> Self {
+        self.exprs.push(Expr::Ct { key: CtKey::State, direction: None, dreg: Reg(0) });
+        self.exprs.push(Expr::Bitwise {
+            sreg: Reg(0),
+            dreg: Reg(0),
+            mask: STATE_ESTABLISHED.to_ne_bytes().to_vec(),
+            xor: vec![0; 4],
+        });
+        self.exprs.push(Expr::Cmp { op: CmpOp::Neq, sreg: Reg(0), data: vec![0; 4] });
         self
     }
 

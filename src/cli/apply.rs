@@ -8,11 +8,12 @@ use super::host::Host;
 use super::rollback::{named, record_failed};
 use super::saved;
 use super::topology::TopologyArg;
-use super::{Output, StateArgs, not_permitted};
+use super::{Output, StateArgs, not_permitted, open};
 use crate::apply::state_dir::{self, Lock};
 use crate::apply::{self, Purpose, Report, Verb};
 use crate::diff::{LiveState, table_name};
 use crate::error::{Exit, Failure};
+use crate::flows::keep::Kept;
 use crate::netlink::CommitError;
 use crate::plan::{JSON_VERSION, Plan, PlanJson};
 use crate::render;
@@ -40,6 +41,13 @@ pub(super) struct Args {
     /// Print the result as JSON (docs/json.md); needs --yes or --dry-run
     #[arg(long)]
     json: bool,
+    /// Leave open TCP, UDP, SCTP and DCCP connections alone that the change would cut, until they end
+    ///
+    /// Dangerous: whoever is connected to storage now stays connected, for as long as he likes. Only those very
+    /// connections are kept, by link, addresses, protocol and ports; new ones are dropped. The next apply without
+    /// this ends them. Not with approach "sysctl".
+    #[arg(long)]
+    keep_established: bool,
     /// List every element, not only the first few of each set
     #[arg(long)]
     all: bool,
@@ -77,7 +85,18 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let early = if args.yes && !args.dry_run { Some(lock(&mut host, output, &command)?) } else { None };
     let live = host.read(topology)?;
     let plan = match &given.saved {
-        None => Plan::new(topology, &live),
+        None if args.keep_established => open::keeping(topology, &live)?,
+        None => {
+            // What an earlier apply kept open ends with this one.
+            let mut plan = Plan::with_kept(topology, &live, Kept::default());
+            open::look(&mut plan, &live);
+            plan
+        }
+        Some(_) if args.keep_established => {
+            return Err(Failure::new("a saved plan says itself which connections it keeps")
+                .exit(Exit::Usage)
+                .hint("name a topology, or leave --keep-established out"));
+        }
         Some(saved) => {
             let plan = saved::again(saved, topology)?;
             saved::still(saved, &plan, &live)?;
@@ -95,7 +114,12 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         return finish(args, output, &plan, None, nothing);
     }
     none_pending(&host)?;
-    if !args.yes && !output.ask("\nApply this?")? {
+    let question = if plan.kept.is_empty() {
+        "\nApply this?".to_owned()
+    } else {
+        format!("\nApply this, and leave {} open connections past it?", plan.kept_connections())
+    };
+    if !args.yes && !output.ask(&question)? {
         output.note("Nothing has been changed.");
         return Ok(Exit::Failed);
     }

@@ -12,6 +12,7 @@ mod file;
 mod host;
 mod install;
 mod lab;
+mod open;
 mod output;
 mod packets;
 mod plan;

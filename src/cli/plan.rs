@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::host::Host;
 use super::saved::{self, Given};
 use super::topology::TopologyArg;
-use super::{Output, StateArgs, file};
+use super::{Output, StateArgs, file, open};
 use crate::diff::LiveState;
 use crate::error::{Exit, Failure};
 use crate::plan::{Plan, PlanJson};
@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// Exit with 2 when there are differences
     #[arg(long)]
     detailed_exitcode: bool,
+    /// Plan for `isoplan apply --keep-established`
+    #[arg(long, conflicts_with_all = ["output", "against"])]
+    keep_established: bool,
     /// List every element, not only the first few of each set
     #[arg(long)]
     all: bool,
@@ -66,7 +69,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     }
     let given = args.topology.given(output)?;
     if let Some(saved) = &given.saved {
-        if args.against.is_some() || args.output.is_some() {
+        if args.against.is_some() || args.output.is_some() || args.keep_established {
             return Err(Failure::new("this is a saved plan, which has its own state and is saved already")
                 .exit(Exit::Usage)
                 .hint("name a topology"));
@@ -82,7 +85,14 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let command = format!("plan {}", args.topology.as_typed());
     let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
     let live = host.read(&given.topology)?;
-    let plan = Plan::new(&given.topology, &live);
+    let plan = match args.keep_established {
+        true => open::keeping(&given.topology, &live)?,
+        false => {
+            let mut plan = Plan::new(&given.topology, &live);
+            open::look(&mut plan, &live);
+            plan
+        }
+    };
     if let Some(path) = &args.output {
         save(path, &host, &plan, &given, live.clone())?;
     }
@@ -130,6 +140,9 @@ fn what_next(args: &Args, plan: &Plan<'_>) -> String {
             format!("Nothing has been changed; `isoplan apply {saved}` does exactly this, or refuses.")
         }
         (false, None) if args.against.is_some() => "Nothing has been changed.".to_owned(),
-        (false, None) => format!("Nothing has been changed; `isoplan apply {file}` does it."),
+        (false, None) => {
+            let keep = if args.keep_established { "--keep-established " } else { "" };
+            format!("Nothing has been changed; `isoplan apply {keep}{file}` does it.")
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 
+use crate::flows::Flow;
 use crate::host::Host;
-use crate::netlink;
+use crate::netlink::{self, conntrack::Conntrack};
 
 /// Links, addresses, and the unicast routes of the main table, of the network namespace that the calling
 /// thread is in. Needs no privilege.
@@ -13,4 +14,13 @@ use crate::netlink;
 /// When the kernel refuses, or when links, addresses or routes change faster than they can be read.
 pub fn host() -> io::Result<Host> {
     netlink::host()
+}
+
+/// Hands over every flow that conntrack knows, of the network namespace that the calling thread is in.
+///
+/// # Errors
+///
+/// When the kernel refuses it, which it does without CAP_NET_ADMIN, or has no conntrack.
+pub fn flows(each: impl FnMut(Flow)) -> io::Result<()> {
+    Conntrack::open()?.dump(each)
 }

@@ -19,7 +19,7 @@ use crate::ruleset::TABLE_NAME;
 
 pub use evidence::evidence;
 pub use facts::facts;
-pub use host::host;
+pub use host::{flows, host};
 
 /// Why the live state could not be read.
 #[derive(Debug)]

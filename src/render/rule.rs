@@ -41,6 +41,7 @@ enum Meaning {
     Exists,
     Direction,
     Status,
+    State,
     /// The first bytes of an address: what nft loads for a prefix of whole bytes.
     PrefixBytes,
     /// An address under the mask of a prefix of so many bits.
@@ -82,7 +83,7 @@ impl Reader<'_> {
                 let (words, meaning) = match key {
                     CtKey::Direction => ("ct direction", Meaning::Direction),
                     CtKey::Status => ("ct status", Meaning::Status),
-                    CtKey::State => ("ct state", Meaning::Plain),
+                    CtKey::State => ("ct state", Meaning::State),
                 };
                 let words = match direction {
                     Some(direction) => format!("{words} {direction:?}").to_lowercase(),
@@ -132,6 +133,9 @@ impl Reader<'_> {
                 let is_xor = xor.iter().any(|byte| *byte != 0);
                 let words = match (loaded.meaning, is_xor) {
                     (Meaning::Status, false) => loaded.words.clone(),
+                    (Meaning::State, false) if u32_of(mask) == Some(2) => {
+                        format!("{} established", loaded.words)
+                    }
                     (_, false) => format!("{} & {}", loaded.words, hex(mask)),
                     (_, true) => format!("({} & {}) ^ {}", loaded.words, hex(mask), hex(xor)),
                 };
@@ -302,6 +306,13 @@ impl Reader<'_> {
             (Meaning::Direction, [1]) => "reply".to_owned(),
             // `ct status dnat` is a mask and a comparison with nothing set.
             (Meaning::Status, data) if op == CmpOp::Neq && data.iter().all(|byte| *byte == 0) => {
+                return Some(loaded.words);
+            }
+            (Meaning::State, data)
+                if op == CmpOp::Neq
+                    && loaded.words.ends_with(" established")
+                    && data.iter().all(|byte| *byte == 0) =>
+            {
                 return Some(loaded.words);
             }
             _ => match (loaded.field, loaded.meaning) {

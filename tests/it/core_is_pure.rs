@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules above the line of `docs/architecture.md`.
-const CORE: [&str; 16] = [
+const CORE: [&str; 17] = [
     "topology", "intent", "ruleset", "approach", "boot", "diff", "plan", "render", "verify", "host", "saved",
-    "vigil", "meaning", "draft", "risks", "status",
+    "vigil", "meaning", "draft", "risks", "status", "flows",
 ];
 
 /// The modules below it.

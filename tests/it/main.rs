@@ -36,6 +36,8 @@ mod explain;
 mod faults;
 /// Broken input for every reader.
 mod fuzz;
+/// Connections that were open before.
+mod flows;
 /// Every fixture, in every format.
 mod golden;
 /// What happens on the host afterwards: links, routes, sysctls of others.

@@ -7,12 +7,14 @@ mod counted;
 mod flat;
 mod forward;
 mod input;
+mod keep;
 mod nat;
 mod table;
 
 use std::collections::BTreeSet;
 
 pub(super) use self::counted::counters;
+pub(crate) use self::keep::keep;
 use self::table::TableBuilder;
 use super::{Approach, Desired, forwarding};
 use crate::intent::{ClassKey, Guard, Intent, IpFamily, Party};
@@ -41,6 +43,8 @@ pub(super) fn desired(intent: &Intent<'_>) -> Desired {
 
 /// The name of the chain that all forwarded packets enter, in either table.
 const CHAIN_FORWARD: &str = "forward";
+/// The name of the chain for what is sent to the host itself.
+const CHAIN_INPUT: &str = "input";
 
 /// The tables of an intent.
 fn ruleset(intent: &Intent<'_>) -> Ruleset {
@@ -48,7 +52,7 @@ fn ruleset(intent: &Intent<'_>) -> Ruleset {
     let mut table = TableBuilder::inet();
     common_sets(&scene, &mut table);
     table.base_chain(CHAIN_FORWARD, ChainKind::Filter, Hook::Forward, Priority::FILTER - 10);
-    table.base_chain("input", ChainKind::Filter, Hook::Input, Priority::FILTER - 10);
+    table.base_chain(CHAIN_INPUT, ChainKind::Filter, Hook::Input, Priority::FILTER - 10);
     forward::fill(&scene, &mut table);
     input::fill(&scene, &mut table);
     nat::fill(&scene, &mut table);
