@@ -49,7 +49,7 @@ impl<'t> Plan<'t> {
         let intent = Intent::new(topology);
         let mut desired = desired(&intent);
         let kept = if desired.approach == Approach::Nftables { kept } else { Kept::default() };
-        keep(&mut desired, &kept, topology.isolation.entry);
+        keep(&mut desired, &kept);
         let diff = diff(&desired, live);
         let Surroundings { absent, uncovered, unknown } = Surroundings::new(&intent, live);
         let generation = live.generation;
@@ -66,14 +66,15 @@ impl<'t> Plan<'t> {
         let mut told = Vec::new();
         let kept = self.kept_connections();
         let plural = if kept == 1 { "" } else { "s" };
+        let is_are = if kept == 1 { "is" } else { "are" };
         match &self.open {
-            Some(Ok(cuts)) if kept > 0 => {
+            Some(Ok(cuts)) if kept > 0 && cuts.connections() > 0 => {
                 told.extend(cuts.text("Would cut"));
-                let is_are = if kept == 1 { "is" } else { "are" };
                 told.push(format!(
-                    "{kept} of them {is_are} kept: who is in stays in until the connection ends, however long that is. \
-                     `isoplan apply` without --keep-established ends what is kept."
+                    "{kept} of them {is_are} kept: who is in stays in until the connection ends, however long that \
+                     is. `isoplan apply` without --keep-established ends what is kept."
                 ));
+                return told;
             }
             Some(Ok(cuts)) => told.extend(cuts.text("Cuts")),
             Some(Err(why)) => {
@@ -83,10 +84,13 @@ impl<'t> Plan<'t> {
             }
             None => {}
         }
-        if kept > 0 && !matches!(self.open, Some(Ok(_))) {
+        if kept > 0 {
             told.push(format!(
-                "{kept} connection{plural} that were open before may still be kept; `isoplan apply` without \
-                 --keep-established ends them."
+                "{kept} connection{plural} that {was} open before {is_are} kept until {they} end{s}; `isoplan apply` \
+                 without --keep-established ends what is kept.",
+                was = if kept == 1 { "was" } else { "were" },
+                they = if kept == 1 { "it" } else { "they" },
+                s = if kept == 1 { "s" } else { "" },
             ));
         }
         told

@@ -12,7 +12,7 @@ mod sysctl;
 
 pub use counted::{Counted, Side};
 pub use means::{Means, PolicyRule, compared};
-pub(crate) use nftables::keep;
+pub use nftables::keep;
 
 use std::collections::BTreeMap;
 

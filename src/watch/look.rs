@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Error, LOCK_EVERY, Standing, Watch, systemd};
 use crate::apply::{self, Purpose, Verb, journal};
-use crate::approach::{Desired, SysctlKey, desired};
+use crate::approach::{self, Desired, SysctlKey, desired};
 use crate::diff::{Action, Diff, LiveState, diff};
 use crate::error::Failure;
+use crate::flows::keep::Kept;
 use crate::intent::Intent;
 use crate::live;
 use crate::topology::Topology;
@@ -392,9 +393,10 @@ impl Watch<'_> {
 }
 
 /// The desired state without sysctls of interfaces that are not there: the rest is not to wait for them, and
-/// they are written when the interface appears.
+/// they are written when the interface appears. With the connections that an apply kept open.
 fn present(desired: &Desired, live: &LiveState) -> Desired {
     let mut desired = desired.clone();
+    approach::keep(&mut desired, &Kept::live(&live.ruleset));
     desired.sysctls.retain(|sysctl| live.sysctls.contains_key(&sysctl.key));
     desired
 }

@@ -63,7 +63,30 @@ fn emitted() -> BTreeMap<String, String> {
             }
         }
     }
+    ids.extend(kept());
     ids
+}
+
+/// The ids of rules that only keep open what was open before.
+fn kept() -> Vec<(String, String)> {
+    use isoplan::flows::keep::{Kept, KeptTuple};
+    let file = text_of("fixtures/service-instance/topology.toml");
+    let topology = isoplan::topology::parse("topology.toml", file.as_bytes()).expect("a fixture");
+    let tuple = |source: &str, destination: &str| KeptTuple {
+        source: source.parse().expect("an address"),
+        destination: destination.parse().expect("an address"),
+        protocol: 6,
+        ports: [1, 2],
+    };
+    let tuples = [tuple("172.17.0.2", "192.168.57.5"), tuple("fd17::2", "fd57::5")];
+    let kept = Kept {
+        from: tuples.iter().map(|t| ("docker0".to_owned(), t.source)).collect(),
+        tuples: tuples.into(),
+    };
+    let plan = isoplan::plan::Plan::with_kept(&topology, &isoplan::diff::LiveState::default(), kept);
+    let chains = plan.desired.ruleset.values().flat_map(|table| table.chains.values());
+    let ids = chains.flat_map(|chain| &chain.rules).filter_map(|rule| rule.id()).map(|id| id.0);
+    ids.filter(|id| id.starts_with('K')).map(|id| (id, "--keep-established".to_owned())).collect()
 }
 
 /// The ids that docs/security.md has a line for: "- **F3** ...".

@@ -34,10 +34,10 @@ mod draw;
 mod explain;
 /// Faults, made for real.
 mod faults;
-/// Broken input for every reader.
-mod fuzz;
 /// Connections that were open before.
 mod flows;
+/// Broken input for every reader.
+mod fuzz;
 /// Every fixture, in every format.
 mod golden;
 /// What happens on the host afterwards: links, routes, sysctls of others.

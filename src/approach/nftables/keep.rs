@@ -18,8 +18,9 @@ use crate::topology::EntryId;
 /// Rules that stay in front: source routing, and the host with itself.
 const IN_FRONT: [&str; 3] = ["F1", "F2", "I1"];
 
-/// Adds what keeps these flows to a desired state of the nftables approach.
-pub(crate) fn keep(desired: &mut Desired, kept: &Kept, origin: EntryId) {
+/// Adds what keeps these flows to a desired state of the nftables approach; no other has rules that could.
+pub fn keep(desired: &mut Desired, kept: &Kept) {
+    let origin = Aside(None);
     let Some(table) = desired.ruleset.get_mut(&Family::Inet) else { return };
     for (v4, address, [saddr, daddr], ids) in [
         (true, FieldType::Ipv4Addr, [Field::Saddr4, Field::Daddr4], ["K1", "K3"]),
@@ -51,13 +52,19 @@ pub(crate) fn keep(desired: &mut Desired, kept: &Kept, origin: EntryId) {
                 rule.id().is_some_and(|id| IN_FRONT.contains(&id.0.as_str()) || id.0.starts_with('K'))
             };
             let at = chain.rules.iter().take_while(|rule| in_front(rule)).count();
-            chain.rules.insert(at, rule.rule(id, what, vec![origin]));
+            chain.rules.insert(at, rule.rule(id, what, Vec::new()));
         }
     }
 }
 
-fn add_set(table: &mut Table, name: &str, key: Vec<FieldType>, keys: Vec<ElementKey>, origin: EntryId) {
-    let data = || ElementData { verdict: None, value: None, origin: Aside(Some(origin)) };
+fn add_set(
+    table: &mut Table,
+    name: &str,
+    key: Vec<FieldType>,
+    keys: Vec<ElementKey>,
+    origin: Aside<Option<EntryId>>,
+) {
+    let data = || ElementData { verdict: None, value: None, origin };
     let elements: BTreeMap<_, _> = keys.into_iter().map(|key| (key, data())).collect();
     let name: Arc<str> = Arc::from(name);
     let set = Set {

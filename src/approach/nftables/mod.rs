@@ -14,7 +14,7 @@ mod table;
 use std::collections::BTreeSet;
 
 pub(super) use self::counted::counters;
-pub(crate) use self::keep::keep;
+pub use self::keep::keep;
 use self::table::TableBuilder;
 use super::{Approach, Desired, forwarding};
 use crate::intent::{ClassKey, Guard, Intent, IpFamily, Party};
