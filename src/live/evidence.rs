@@ -158,7 +158,8 @@ fn get(socket: &Path, path: &str) -> io::Result<Vec<u8>> {
     unconnected.set_write_timeout(Some(PATIENCE))?;
     unconnected.connect(&SockAddr::unix(socket)?)?;
     let mut stream = UnixStream::from(std::os::fd::OwnedFd::from(unconnected));
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
