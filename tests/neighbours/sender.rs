@@ -101,6 +101,10 @@ impl Sender {
     #[track_caller]
     pub(crate) fn check(&self, site: &Site, when: &str) {
         let closed = self.closed.as_ref().expect("it is closed");
+        // However short the time was and however busy the machine: some have been sent in it.
+        wait_until("the sender goes on", Duration::from_secs(10), || {
+            self.sent.load(Ordering::Acquire) >= closed.sent + 20
+        });
         let arrived = site.journal.count(closed.mark, |seen| {
             seen.node == site.storage.index
                 && number_of(&seen.payload).is_some_and(|number| number >= closed.number)
@@ -112,7 +116,7 @@ impl Sender {
             "  {when}: {sent} packets sent to storage in {seconds:.1} s ({:.0} per second), {arrived} arrived, and {echoes} echo requests",
             per_second(sent, seconds)
         );
-        assert!(per_second(sent, seconds) > 1000.0, "the sender is too slow");
+        assert!(seconds < 1.0 || per_second(sent, seconds) > 1000.0, "the sender is too slow");
         assert_eq!((arrived, echoes), (0, 0), "{when}: packets from a container at storage");
     }
 
