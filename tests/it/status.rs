@@ -132,6 +132,26 @@ fn a_restart_of_docker_is_guessed_where_its_chains_are() {
     });
 }
 
+#[test]
+fn what_waits_to_be_confirmed_is_told() {
+    in_namespace(|| {
+        let (_host, isoplan) = start();
+        isoplan.run(&["remove", "--yes"]).ok();
+        isoplan.run(&["apply", "topology.toml", "--yes", "--confirm-within", "600s"]).ok();
+        let waits = status(&isoplan, 0);
+        assert_eq!(waits["pending"]["of"], "topology.toml", "{waits:#}");
+        let left = waits["pending"]["seconds_left"].as_u64().expect("a number");
+        assert!((1..=600).contains(&left), "{left}");
+        let text = isoplan.run(&["status", "topology.toml"]).ok();
+        assert!(text.contains("the apply of topology.toml is undone in"), "{text}");
+        let metrics = parsed(&isoplan.run(&["status", "topology.toml", "--format", "prometheus"]).ok());
+        let seconds = metrics[&("isoplan_pending_confirmation_seconds".to_owned(), BTreeMap::new())];
+        assert!((1.0..=600.0).contains(&seconds), "{seconds}");
+        isoplan.run(&["confirm"]).ok();
+        assert_eq!(status(&isoplan, 0)["pending"], Value::Null);
+    });
+}
+
 /// Every counter of every fixture stands for somebody, and what is one pair is said to be one.
 #[test]
 fn every_drop_rule_of_every_fixture_has_its_pair() {
