@@ -7,8 +7,6 @@ mod facts;
 mod guess;
 mod links;
 mod others;
-#[cfg(test)]
-mod tests;
 
 pub use facts::{
     Elsewhere, Facts, Filter, FilterAction, Flowtable, ForeignTable, Function, LinkElsewhere, Process,

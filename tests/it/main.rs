@@ -8,10 +8,10 @@ mod lab;
 
 /// Boot, by systemd itself.
 mod boot;
-/// Beside the rule sets of engines and firewalls that are not installed here.
-mod captures;
 /// Boot, by the commands of the units in their order.
 mod boot_order;
+/// Beside the rule sets of engines and firewalls that are not installed here.
+mod captures;
 /// The catalogue of probes.
 mod catalogue;
 /// The command line: every verb, what it prints and how it ends.
