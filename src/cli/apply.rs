@@ -178,6 +178,14 @@ fn window(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Tells of a change that waits to be confirmed, or should have been undone.
+pub(super) fn tell_pending(host: &Host, output: &mut Output) {
+    if let Err(failure) = none_pending(host) {
+        let why = failure.causes.first().map(|why| format!(": {why}")).unwrap_or_default();
+        output.note(&format!("{}{why}.", failure.message.trim_end_matches("; nothing was changed")));
+    }
+}
+
 /// Refuses to change anything while a change waits to be confirmed: what there was before it would be lost.
 pub(super) fn none_pending(host: &Host) -> Result<(), Failure> {
     let pending = apply::pending(&host.state).map_err(|error| record_failed(&error))?;

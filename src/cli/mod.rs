@@ -78,6 +78,7 @@ Exit codes:
   0 done and clean   1 failed, or answered no   64 usage
   2 differences (plan --detailed-exitcode, status)
   3 a leak, or something broken (compare, verify)
+  4 rolled back: not confirmed in time (apply --confirm-within, confirm)
   65 topology refused   77 not permitted
 
 A ping is no proof of isolation: see README.md for why.";

@@ -93,6 +93,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             plan
         }
     };
+    super::apply::tell_pending(&host, output);
     if let Some(path) = &args.output {
         save(path, &host, &plan, &given, live.clone())?;
     }

@@ -345,6 +345,14 @@ fn every_json_field_is_described() {
         host.ip("link add br-x type bridge\naddress add 10.5.0.1/24 dev br-x\n").expect("make a risk");
         let status = json(&["status", "topology.toml", "--json"]);
         check_json("isoplan status --json", "status", &[status], &[]);
+        let rollback = json(&["rollback", "--yes", "--json"]);
+        assert_eq!(rollback["rolled_back"], true);
+        check_json("isoplan rollback --json", "rollback", &[rollback], &[of_plan]);
+        let within = ["apply", "topology.toml", "--json", "--yes", "--confirm-within", "1h"];
+        let apply = json(&within);
+        assert_eq!(apply["confirm_within"], 3600.0);
+        let confirm = json(&["confirm", "--json"]);
+        check_json("isoplan confirm --json", "confirm", &[confirm], &["isoplan rollback --json"]);
         let remove = json(&["remove", "--yes", "--json"]);
         check_json("isoplan remove --json", "remove", &[remove], &[of_plan]);
         let mut seen = crate::made_up::comparison(Approach::Sysctl);
