@@ -27,6 +27,8 @@ pub enum Error {
         /// The element of it at fault, where one is known.
         element: Option<ElementKey>,
     },
+    /// The kernel's answer to the transaction was lost, and reading back shows that nothing was changed.
+    AnswerLost(CommitError),
     /// The rule set moved at every try; nothing was changed.
     KeepsMoving,
     /// What would have to be done is not what was printed any more; nothing was changed.
@@ -71,6 +73,7 @@ impl Error {
             Self::Live(_)
             | Self::State(_)
             | Self::Commit { .. }
+            | Self::AnswerLost(_)
             | Self::KeepsMoving
             | Self::PlanIsStale
             | Self::Missing(_)
@@ -90,6 +93,7 @@ impl fmt::Display for Error {
                 f.write_str("cannot tell whether the change was made")
             }
             Self::Commit { .. } => f.write_str("cannot change the rule set; nothing was changed"),
+            Self::AnswerLost(_) => f.write_str("cannot change the rule set; nothing was changed"),
             Self::KeepsMoving => write!(
                 f,
                 "somebody else changed the rule set during each of {TRIES} tries; nothing was changed"
@@ -126,7 +130,7 @@ impl std::error::Error for Error {
         match self {
             Self::Live(error) => error.source(),
             Self::State(error) => error.source(),
-            Self::Commit { source, .. } => Some(source),
+            Self::Commit { source, .. } | Self::AnswerLost(source) => Some(source),
             Self::Sysctl { source, .. } | Self::NotArmed(source) => Some(source),
             Self::HalfDone { undo, .. } => Some(undo.as_ref()),
             Self::NotReadBack(error) => Some(error.as_ref()),

@@ -24,7 +24,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use self::state_dir::{Lock, StateDir};
 use crate::approach::{Desired, SysctlKey};
-use crate::diff::{Diff, Journaled, LiveState, SysctlWrite, diff, passed, restoring, table_name};
+use crate::diff::{
+    Diff, Journaled, LiveState, SysctlWrite, diff, passed, restoring, same_tables, table_name,
+};
 use crate::live;
 use crate::netlink::{CommitError, Nftables, encode};
 use crate::ruleset::{Op, Ruleset};
@@ -312,6 +314,14 @@ fn commit(
         match nftables.commit(&transaction) {
             Ok(()) => return Ok(Report { transaction_bytes: transaction.len_bytes(), tries }),
             Err(CommitError::Moved) => {}
+            Err(source @ CommitError::Unknown { .. }) => {
+                let is_done = |now: &Ruleset| {
+                    let now = LiveState { ruleset: now.clone(), ..before.clone() };
+                    diff(desired, &now).ops.is_empty()
+                };
+                settle(nftables, &planned.ops, source, &before.ruleset, is_done)?;
+                return Ok(Report { transaction_bytes: transaction.len_bytes(), tries });
+            }
             Err(source) => return Err(refused(&planned.ops, source)),
         }
         // Somebody committed something. If it was not about isoplan's tables, the steps are the same. With
@@ -329,6 +339,21 @@ fn commit(
         };
     }
     Err(Error::KeepsMoving)
+}
+
+/// The kernel's answer to a transaction was lost. What it has now tells whether it was carried out.
+fn settle(
+    nftables: &mut Nftables,
+    ops: &[Op],
+    source: CommitError,
+    before: &Ruleset,
+    is_done: impl Fn(&Ruleset) -> bool,
+) -> Result<(), Error> {
+    match nftables.read_tables(crate::ruleset::TABLE_NAME) {
+        Ok(now) if is_done(&now.tables) => Ok(()),
+        Ok(now) if same_tables(&now.tables, before) => Err(Error::AnswerLost(source)),
+        _ => Err(refused(ops, source)),
+    }
 }
 
 fn refused(ops: &[Op], source: CommitError) -> Error {

@@ -5,11 +5,14 @@ use std::io;
 
 use super::record::{self, Before, Change, Phase};
 use super::state_dir::{self, StateDir};
-use super::{Error, Report, SignalsHeld, TRIES, half_done, journal, refused, sysctls, undo_tables, watcher};
+use super::{
+    Error, Report, SignalsHeld, TRIES, half_done, journal, refused, settle, sysctls, undo_tables, watcher,
+};
 use crate::approach::SysctlKey;
-use crate::diff::{Journaled, LiveState, Restoration, SysctlWrite, restoration, same_tables};
+use crate::diff::{Journaled, LiveState, Restoration, SysctlWrite, restoration, restoring, same_tables};
 use crate::live;
 use crate::netlink::{CommitError, Nftables, encode};
+use crate::ruleset::Ruleset;
 
 /// The last change as it is to be undone: what there was before it, and what there is now.
 ///
@@ -178,6 +181,11 @@ fn commit(
         match nftables.commit(&transaction) {
             Ok(()) => return Ok(Report { transaction_bytes: transaction.len_bytes(), tries }),
             Err(CommitError::Moved) => {}
+            Err(source @ CommitError::Unknown { .. }) => {
+                let is_done = |now: &Ruleset| restoring(&before.ruleset, now).is_empty();
+                settle(nftables, ops, source, &now.ruleset, is_done)?;
+                return Ok(Report { transaction_bytes: transaction.len_bytes(), tries });
+            }
             Err(source) => return Err(refused(ops, source)),
         }
         // If it was not about isoplan's tables, the steps are the same.
