@@ -17,6 +17,7 @@ pub fn facts(nftables: &mut Nftables, topology: Option<&Topology>) -> Facts {
     facts.host = seen(&mut facts.unseen, "links, addresses and routes", host());
     let found = processes::read();
     facts.on_host_network = found.on_host_network;
+    facts.relays = found.relays;
     facts.elsewhere = found.elsewhere;
     facts.unseen.extend(found.unseen);
     facts.filters = filters(&mut facts);

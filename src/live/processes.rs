@@ -13,16 +13,21 @@ use nix::sched::{CloneFlags, setns};
 
 use super::facts::{is_denied, names};
 use crate::netlink;
-use crate::risks::{Elsewhere, Process};
+use crate::risks::{Elsewhere, Process, Relay};
 
 /// Where programs keep namespaces that no process is in: ip-netns(8), Docker, CRI-O and containerd.
 const MOUNTED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
+
+/// Programs that take connections for containers: Docker's, and that of rootless Docker and Podman.
+const RELAYS: [&str; 2] = ["docker-proxy", "rootlessport"];
 
 /// What there is of processes and namespaces.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// One process for each container in this network namespace.
     pub(super) on_host_network: Vec<Process>,
+    /// Programs of engines in this network namespace that hand on to containers.
+    pub(super) relays: Vec<Relay>,
     /// The other network namespaces.
     pub(super) elsewhere: Vec<Elsewhere>,
     /// The process of firewalld.
@@ -73,6 +78,9 @@ pub(super) fn read() -> Found {
             if name == "firewalld" {
                 found.firewalld.get_or_insert(number);
             }
+            if RELAYS.contains(&name.as_str()) {
+                found.relays.push(relay(number, &name));
+            }
             if let Some((key, container)) = guest(number, &own) {
                 containers.entry(key).or_insert(Process { pid: number, name, container });
             }
@@ -96,6 +104,19 @@ pub(super) fn read() -> Found {
     }
     look_into(namespaces.into_values().collect(), &mut found);
     found
+}
+
+/// What a relay was told, in its arguments: docker-proxy has `-host-ip ADDRESS -host-port PORT`.
+fn relay(number: u32, name: &str) -> Relay {
+    let arguments = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+    let arguments: Vec<_> = arguments.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let after = |option: &str| {
+        let at = arguments.iter().position(|argument| argument == option)?;
+        // It goes to a terminal.
+        let word = arguments.get(at + 1)?;
+        word.chars().all(|c| c.is_ascii_hexdigit() || ".:%".contains(c)).then(|| word.to_string())
+    };
+    Relay { name: name.to_owned(), address: after("-host-ip"), port: after("-host-port") }
 }
 
 /// What tells the container that a process in this network namespace is in, and its name where it has one.

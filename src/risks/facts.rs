@@ -17,6 +17,8 @@ pub struct Facts {
     pub functions: Vec<Function>,
     /// Processes of containers in this network namespace: one for each container.
     pub on_host_network: Vec<Process>,
+    /// Programs of engines that listen for containers.
+    pub relays: Vec<Relay>,
     /// Filters of tc that do something with a packet that a rule does not see.
     pub filters: Vec<Filter>,
     /// The tables that are not isoplan's.
@@ -77,6 +79,17 @@ pub struct Process {
     pub name: String,
     /// The container, as its cgroup names it; `None` where only its namespaces tell that it is in one.
     pub container: Option<String>,
+}
+
+/// A program of an engine that listens on this host and hands on to a container what comes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Relay {
+    /// Its name (`comm`).
+    pub name: String,
+    /// The address that it listens on, as it was told; `None` where its arguments do not say, as for every one.
+    pub address: Option<String>,
+    /// The port, as it was told.
+    pub port: Option<String>,
 }
 
 /// A filter of tc(8).

@@ -9,7 +9,7 @@ mod links;
 mod others;
 
 pub use facts::{
-    Elsewhere, Facts, Filter, FilterAction, Flowtable, ForeignTable, Function, LinkElsewhere, Process,
+    Elsewhere, Facts, Filter, FilterAction, Flowtable, ForeignTable, Function, LinkElsewhere, Process, Relay,
     Services,
 };
 pub use guess::{Guess, LastChange, LastEnd, guesses};
@@ -95,6 +95,10 @@ names! {
     ContainerOnHostNetwork = "container-on-host-network",
         "To the kernel it is the host itself, which may send by every NIC.",
         "Run it on a bridge of its own.";
+    /// A program of an engine that hands on to containers what comes to this host.
+    RelayOnHost = "relay-on-host",
+        "Where no DNAT rule catches a connection the program takes it, and its own connection to the container is the host's.",
+        "Set userland-proxy to false in /etc/docker/daemon.json, or publish at an address: -p 192.0.2.1:8080:80.";
     /// Tables of xtables-legacy.
     LegacyTables = "legacy-tables",
         "nft does not list them; their drops and rewrites come on top of isoplan's, which hold whatever they accept.",

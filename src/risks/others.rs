@@ -1,6 +1,9 @@
 //! Risks of others: containers on the host network, tables and services of other programs, sysctls.
 
-use super::{Name, Risk, Scene, Severity, few, named};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::{Name, Relay, Risk, Scene, Severity, few, named};
 use crate::ruleset::TABLE_NAME;
 
 pub(super) fn find(scene: &Scene<'_, '_>, risks: &mut Vec<Risk>) {
@@ -27,6 +30,7 @@ pub(super) fn find(scene: &Scene<'_, '_>, risks: &mut Vec<Risk>) {
         };
         push(Severity::High, Name::ContainerOnHostNetwork, &subject, evidence);
     }
+    relays(scene, &mut push);
     for (file, tables) in &facts.legacy {
         let evidence = format!("{file} has {}.", few(tables.iter().map(String::as_str)));
         push(Severity::Low, Name::LegacyTables, file, evidence);
@@ -73,6 +77,37 @@ pub(super) fn find(scene: &Scene<'_, '_>, risks: &mut Vec<Risk>) {
         push(Severity::Medium, Name::UnfinishedInstall, "install", what.clone());
     }
     forwarding(scene, &mut push);
+}
+
+/// Programs that listen where a guarded network can reach them, and hand on to containers.
+fn relays(scene: &Scene<'_, '_>, push: &mut impl FnMut(Severity, Name, &str, String)) {
+    let mut ports: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for relay in scene.facts.relays.iter().filter(|relay| reaches_guarded(scene, relay)) {
+        let address = relay.address.as_deref().unwrap_or("every address");
+        let port = relay.port.as_deref().unwrap_or("a port");
+        ports.entry(&relay.name).or_default().insert(format!("{address} port {port}"));
+    }
+    for (name, ports) in ports {
+        let (Some((link, role)), count) = (scene.guarded.first_key_value(), ports.len()) else { continue };
+        let evidence = format!(
+            "{name} listens on {}{}, also for {}.",
+            few(ports.iter().map(String::as_str)),
+            if count > 1 { format!(" ({count} in all)") } else { String::new() },
+            named(link, role),
+        );
+        push(Severity::Medium, Name::RelayOnHost, name, evidence);
+    }
+}
+
+/// Whether a relay listens on every address, or on one of a guarded NIC.
+fn reaches_guarded(scene: &Scene<'_, '_>, relay: &Relay) -> bool {
+    let Some(Ok(address)) = relay.address.as_ref().map(|address| address.parse::<IpAddr>()) else {
+        return true;
+    };
+    let host = &scene.facts.host;
+    let is_on_guarded = |link: u32| scene.link(link).is_some_and(|link| scene.role(&link.name).is_some());
+    address.is_unspecified()
+        || host.addresses.iter().any(|own| own.address.addr() == address && is_on_guarded(own.link))
 }
 
 /// Per-interface forwarding that somebody configured off, and that is on; and NICs that lost their router

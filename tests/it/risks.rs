@@ -334,6 +334,38 @@ fn services_that_flush() {
 }
 
 #[test]
+fn programs_that_relay() {
+    in_namespace(|| {
+        own_etc();
+        let (_host, isoplan) = start();
+        // What runs is known by its name, and where it listens by its arguments.
+        fs::copy("/bin/bash", "/run/docker-proxy").expect("copy a program");
+        let relay = |address: &str| {
+            let wait = "while :; do read -rt 1000 _ <> <(:); done";
+            Guest::start("/run/docker-proxy", &["-c", wait, "-host-ip", address, "-host-port", "8080"])
+        };
+        let is_told = || found(&isoplan).iter().any(|risk| risk.0 == "relay-on-host");
+        for address in ["0.0.0.0", "::", "192.168.57.10"] {
+            let proxy = relay(address);
+            within("docker-proxy runs", is_told);
+            check(
+                &isoplan,
+                &[("relay-on-host", "medium", &format!("docker-proxy listens on {address} port 8080"))],
+            );
+            drop(proxy);
+            check(&isoplan, &[]);
+        }
+        // Storage does not get to another address.
+        let other = relay("192.168.56.10");
+        let proxy = relay("0.0.0.0");
+        within("docker-proxy runs", is_told);
+        drop(proxy);
+        check(&isoplan, &[]);
+        drop(other);
+    });
+}
+
+#[test]
 fn a_wildcard_bridge_without_an_address_under_bridge_nf_call() {
     in_namespace(|| {
         own_etc();
