@@ -8,7 +8,7 @@
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -135,12 +135,17 @@ fn by_process(directory: &Path, id: u64) -> io::Result<()> {
     }
 }
 
-/// What a process that was started with [`STAGE`] does.
+/// What a process that was started with [`STAGE`] does. It says on `said` that it is armed, or why not.
 ///
 /// # Errors
 ///
 /// What went wrong, for the process that started it.
-pub fn run(word: &str, directory: &Path, id: u64) -> Result<(), Box<dyn std::error::Error>> {
+pub fn run(
+    word: &str,
+    directory: &Path,
+    id: u64,
+    said: &mut impl io::Write,
+) -> Result<(), Box<dyn std::error::Error>> {
     let state = StateDir::at(PathBuf::from(directory));
     match word {
         "detach" => {
@@ -152,7 +157,7 @@ pub fn run(word: &str, directory: &Path, id: u64) -> Result<(), Box<dyn std::err
         }
         "wait" => {
             block_signals()?;
-            wait(&state, id)
+            wait(&state, id, said)
         }
         "due" => {
             let watch = Watch::new(&state, id)?;
@@ -242,9 +247,9 @@ fn undo_now(
 }
 
 /// Waits until the change is settled, or its time is over.
-fn wait(state: &StateDir, id: u64) -> Result<(), Box<dyn std::error::Error>> {
+fn wait(state: &StateDir, id: u64, said: &mut impl io::Write) -> Result<(), Box<dyn std::error::Error>> {
     let watch = Watch::new(state, id).inspect_err(|error| {
-        let _ = writeln!(io::stdout(), "{error}");
+        let _ = writeln!(said, "{error}");
     })?;
     let deadline = watch.change.confirm.as_ref().map_or(0, |confirm| confirm.deadline);
     // A clock that nobody sets, and that counts the time that the machine sleeps (timerfd_create(2)).
@@ -253,9 +258,8 @@ fn wait(state: &StateDir, id: u64) -> Result<(), Box<dyn std::error::Error>> {
     timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
     let changes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     changes.add_watch(state.path(), AddWatchFlags::IN_MOVED_TO)?;
-    let mut stdout = io::stdout();
     // Whoever started this may have been killed by now; what it has begun is undone all the same.
-    let _ = stdout.write_all(ARMED.as_bytes()).and_then(|()| stdout.flush());
+    let _ = said.write_all(ARMED.as_bytes()).and_then(|()| said.flush());
     // Whoever waits for the end of the output has it now.
     nix::unistd::dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
     loop {

@@ -35,7 +35,8 @@ fn watch(mut args: impl Iterator<Item = OsString>) -> u8 {
     let (Some(word), Some(directory), Some(id), None) = (word, directory, id, args.next()) else {
         return unknown();
     };
-    apply::stage(&word, Path::new(&directory), id).map_or_else(|error| failed(&error), |()| Exit::Done as u8)
+    let done = apply::stage(&word, Path::new(&directory), id, &mut io::stdout());
+    done.map_or_else(|error| failed(&error), |()| Exit::Done as u8)
 }
 
 fn run(args: &[OsString]) -> u8 {

@@ -38,7 +38,7 @@ const TOPOLOGY: &str = "\
 [isolation]\nmasquerade = false\n";
 
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures")
 }
 
 fn read(capture: &str, extension: &str) -> Option<String> {
