@@ -15,7 +15,7 @@ use crate::lab::{Family, HostSpec, Lab, Masquerade, Privilege, in_namespace_with
 use crate::{ISOPLAN, check, is_answered, is_blocked};
 
 /// Runs a test on a machine that can be booted, where that is possible.
-fn with_systemd<F: FnOnce()>(body: F) {
+pub(crate) fn with_systemd<F: FnOnce()>(body: F) {
     if let Some(reason) = unavailable() {
         // CI that runs as root can do it.
         assert!(std::env::var_os("CI").is_none() || !isolate::is_real_root(), "CI may not skip: {reason}");

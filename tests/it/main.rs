@@ -22,6 +22,7 @@ mod compare;
 mod compared;
 /// A change that waits to be confirmed.
 mod confirm;
+mod confirm_systemd;
 /// The core does no I/O, `unsafe` is in one module, and only the command line prints.
 mod core_is_pure;
 /// Drafts of hosts that are known.
