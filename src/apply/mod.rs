@@ -114,6 +114,7 @@ fn carry_out_as(
             return Err(Error::NotUndoable(what));
         }
     }
+    let purpose = purpose.filter(|purpose| purpose.confirm_within.is_some() || !is_repair(state, desired));
     // What can be known to fail is tried before anything is changed.
     sysctls::can_be_written(&planned.sysctls)?;
     let _signals = SignalsHeld::new();
@@ -145,6 +146,16 @@ fn carry_out_as(
     }
     let left = read_back(nftables, state, desired).map_err(Error::NotReadBack)?;
     if left.is_empty() { Ok(report) } else { Err(Error::ReadsBackDifferently(Box::new(left))) }
+}
+
+/// Whether the last change made this very policy: what others have taken away since is put back. The way back
+/// from there leads to what was before that change, not to the hole.
+fn is_repair(state: &StateDir, desired: &Desired) -> bool {
+    let Ok(Some(last)) = record::last(state) else { return false };
+    let is_done = last.phase == Phase::Done && last.verb == Verb::Apply && !last.is_pending();
+    is_done
+        && !desired.ruleset.is_empty()
+        && Before::read(state, &last).is_ok_and(|before| before.after == desired.ruleset)
 }
 
 /// The change itself.

@@ -1,7 +1,7 @@
 //! Whoever undoes a change that nobody confirms: armed before the change is made, and alive without the
 //! process, the terminal and the session that made it.
 //!
-//! Where systemd runs it is a transient timer; elsewhere a process of its own. That has a session of its own
+//! A process of its own, and where systemd runs a transient timer as well. The process has a session of its own
 //! and is a child of nobody, so that no hangup reaches it, and it blocks every signal that can be blocked. It
 //! holds all that it needs in memory: the record, the socket, the lock's file. A state directory that is
 //! full, read-only or gone does not keep it from undoing the change.
@@ -39,9 +39,11 @@ pub const STAGE: &str = "confirm-stage";
 /// What the watcher says once nothing can keep it from undoing the change.
 const ARMED: &str = "armed\n";
 
-/// How often it is tried to undo a change, and how long to wait in between.
-const ATTEMPTS: u32 = 30;
-const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
+/// How long to wait between attempts to undo a change: twice as long each time. There is no last one.
+const BETWEEN_ATTEMPTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
+
+/// After how many attempts the record says why.
+const TOLD_AFTER: u32 = 5;
 
 /// The watcher of a change, as its record names it.
 pub(super) fn kind(id: u64) -> Text {
@@ -71,22 +73,23 @@ fn unit(id: u64) -> String {
 /// happens to this process.
 pub(super) fn arm(state: &StateDir, change: &mut Change, window: Duration) -> io::Result<()> {
     let directory = fs::canonicalize(state.path())?;
-    if has_systemd() {
-        if by_systemd(&directory, change.id, window).is_ok() {
-            return Ok(());
-        }
-        // There may be no bus. A process does it as well.
+    let has_timer = has_systemd() && by_systemd(&directory, change.id, window).is_ok();
+    if !has_timer && change.confirm.as_ref().is_some_and(|confirm| confirm.watcher != process()) {
+        // There may be no bus.
         if let Some(confirm) = &mut change.confirm {
             confirm.watcher = process();
         }
         record::write(state, change).map_err(io::Error::other)?;
     }
+    // Beside the timer as well: that outlives the session, and this needs no program that systemd can find and may
+    // run. Whoever comes second finds the change settled.
     by_process(&directory, change.id)
 }
 
 fn by_systemd(directory: &Path, id: u64, window: Duration) -> io::Result<()> {
     let done = Command::new("systemd-run")
         .args(["--quiet", "--collect", "--timer-property=AccuracySec=100ms"])
+        .args(["--property=Restart=on-failure", "--property=RestartSec=5s"])
         .arg(format!("--unit={}", unit(id)))
         // Of the monotonic clock (systemd.timer(5)).
         .arg(format!("--on-active={}ms", window.as_millis()))
@@ -203,29 +206,32 @@ impl Watch {
 
     /// Undoes the change, unless it is settled by the time that the lock is free.
     fn undo(mut self, state: &StateDir) -> Result<(), Box<dyn std::error::Error>> {
-        let lock = self.lock.try_clone()?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
-        if self.is_settled(state) {
-            return Ok(());
-        }
-        if let Ok(Some(change)) = record::last(state) {
-            self.change = change;
-        }
-        let mut tried = 1;
+        let mut tried = 0;
+        let mut pause = *BETWEEN_ATTEMPTS.start();
         loop {
+            // Somebody may see to it in between.
+            let lock =
+                Flock::lock(self.lock.try_clone()?, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+            if self.is_settled(state) {
+                return Ok(());
+            }
+            if let Ok(Some(change)) = record::last(state) {
+                self.change = change;
+            }
             let error = match undo_now(&mut self.nftables, state, &self.change, &self.before) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if tried == ATTEMPTS {
+            tried += 1;
+            if tried == TOLD_AFTER {
                 if let Some(confirm) = &mut self.change.confirm {
                     confirm.failed = Some(Text::new(&error.to_string()));
                 }
                 let _ = record::write(state, &self.change);
-                return Err(error.into());
             }
-            tried += 1;
-            thread::sleep(BETWEEN_ATTEMPTS);
+            drop(lock);
+            thread::sleep(pause);
+            pause = (pause * 2).min(*BETWEEN_ATTEMPTS.end());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Data on stdout, the rest on stderr; both end quietly when nobody reads any more.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstream::ColorChoice;
@@ -27,7 +28,7 @@ impl Output {
 
     /// Prints data.
     pub(super) fn data(&mut self, text: &str) -> Result<(), Failure> {
-        told(self.stdout.write_all(text.as_bytes()))
+        told(self.stdout.write_all(harmless(text).as_bytes()))
     }
 
     /// Prints a value as JSON.
@@ -40,7 +41,7 @@ impl Output {
 
     /// Prints what is not data.
     pub(super) fn note(&mut self, text: &str) {
-        let _ = writeln!(self.stderr, "{text}");
+        let _ = writeln!(self.stderr, "{}", harmless(text));
     }
 
     pub(super) fn failure(&mut self, failure: &Failure) {
@@ -48,7 +49,7 @@ impl Output {
         let _ = self.stdout.flush();
         if !failure.message.is_empty() {
             let text = failure.text(self.style(false).width);
-            let _ = self.stderr.write_all(text.as_bytes());
+            let _ = self.stderr.write_all(harmless(&text).as_bytes());
         }
     }
 
@@ -91,6 +92,35 @@ impl Output {
     }
 }
 
+/// Text without what a terminal would obey, but for colours: names of links and processes, and files of others,
+/// hold what their makers like.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(is_harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let colour = if c == '\u{1b}' { colour(rest) } else { None };
+        let length = colour.unwrap_or(c.len_utf8());
+        if colour.is_some() || is_harmless(c) {
+            kept.push_str(&rest[..length]);
+        } else {
+            kept.push('\u{fffd}');
+        }
+        rest = &rest[length..];
+    }
+    Cow::Owned(kept)
+}
+
+/// How long the sequence at the start is, if it sets colours (`CSI ... m`, ECMA-48 "SGR").
+fn colour(text: &str) -> Option<usize> {
+    let digits = text.strip_prefix("\u{1b}[")?;
+    let length = digits.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    digits[length..].starts_with('m').then_some("\u{1b}[".len() + length + 1)
+}
+
 /// A closed pipe is not a failure: `isoplan plan | head` has what it wants.
 fn told(result: io::Result<()>) -> Result<(), Failure> {
     match result {
@@ -100,5 +130,23 @@ fn told(result: io::Result<()>) -> Result<(), Failure> {
                 .hint("what was asked for may have been done: isoplan status TOPOLOGY tells"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_colours_and_nothing_else() {
+        let check = |text: &str, expected: &str| assert_eq!(harmless(text), expected, "{text:?}");
+        check("plain\ttext\n", "plain\ttext\n");
+        check("\u{1b}[1;31mNOT\u{1b}[0m", "\u{1b}[1;31mNOT\u{1b}[0m");
+        check(
+            "a\u{1b}[2Jb\u{1b}]0;title\u{7}c\rd\u{9b}2J",
+            "a\u{fffd}[2Jb\u{fffd}]0;title\u{fffd}c\u{fffd}d\u{fffd}2J",
+        );
+        check("\u{1b}", "\u{fffd}");
+        check("\u{1b}[31", "\u{fffd}[31");
     }
 }

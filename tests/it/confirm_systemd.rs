@@ -36,16 +36,22 @@ fn apply(machine: &Machine, window: &str) {
     assert!(said.contains("isoplan confirm"), "{said}");
     assert!(has_tables(machine));
     assert_eq!(timers(machine).len(), 1, "{}", machine.journal());
-    // Nothing but systemd waits.
-    let processes = machine.ok(&["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]);
-    assert!(!processes.contains("confirm-stage wait"), "{processes}");
+}
+
+/// Ends the process that waits beside the timer, as logind does with a session's (logind.conf(5), KillUserProcesses).
+fn end_session(machine: &Machine) {
+    let found = "grep -lzx wait $(grep -lzx confirm-stage /proc/[0-9]*/cmdline)";
+    machine.ok(&["sh", "-c", &format!("for p in $({found}); do kill -9 $(basename $(dirname $p)); done")]);
+    let is_gone = || machine.run(&["sh", "-c", found]).is_ok_and(|output| output.stdout.is_empty());
+    until("the process is gone", LIMIT, is_gone);
 }
 
 #[test]
 fn a_timer_of_systemd_undoes_what_nobody_confirms() {
     with_systemd(|| {
         let (_image, machine) = boot();
-        apply(&machine, "2s");
+        apply(&machine, "3s");
+        end_session(&machine);
         until("undone", LIMIT, || !has_tables(&machine));
         until("no timer is left", LIMIT, || timers(&machine).is_empty());
         let late = machine.run(&["isoplan", "confirm"]).expect("run isoplan");
@@ -63,5 +69,15 @@ fn what_is_confirmed_has_no_timer_any_more() {
         assert!(has_tables(&machine));
         machine.ok(&["isoplan", "rollback", "--yes"]);
         assert!(!has_tables(&machine));
+    });
+}
+
+#[test]
+fn it_is_undone_when_systemd_cannot_run_the_program() {
+    with_systemd(|| {
+        let (_image, machine) = boot();
+        apply(&machine, "2s");
+        machine.ok(&["mv", "/usr/local/sbin/isoplan", "/usr/local/sbin/elsewhere"]);
+        until("undone", LIMIT, || !has_tables(&machine));
     });
 }

@@ -268,3 +268,21 @@ fn not_one_packet_passes() {
         check("after remove", &[lab.probe(Kind::Udp, family, "web", "storage")], Outcome::is_delivered);
     });
 }
+
+/// What a repair brings back is no change of its own: the way back does not lead to the hole.
+#[test]
+fn a_repair_leaves_the_way_back_as_it_was() {
+    in_namespace(|| {
+        let (host, isoplan) = host();
+        isoplan.run(&["apply", "a.toml", "--yes"]).ok();
+        let first = everything(&host);
+        isoplan.run(&["apply", "b.toml", "--yes"]).ok();
+        let second = everything(&host);
+        assert_ne!(second, first, "the control");
+        host.nft(&["flush", "ruleset"]).expect("flush");
+        isoplan.run(&["apply", "b.toml", "--yes"]).ok();
+        assert_eq!(everything(&host), second);
+        isoplan.run(&["rollback", "--yes"]).ok();
+        assert_eq!(everything(&host), first);
+    });
+}
