@@ -18,7 +18,7 @@ use crate::lab::node::Node;
 use crate::lab::{Program, in_namespace};
 use crate::live::{forwarding, listing};
 
-/// A file system in memory where the state is kept. One page has room for one small file.
+/// A file system in memory where the state is kept.
 fn mount_state(isoplan: &Program, flags: MsFlags, options: &str) -> PathBuf {
     let path = isoplan.directory().join("state");
     fs::create_dir_all(&path).expect("make a directory");
@@ -46,24 +46,24 @@ fn check_no_room(isoplan: &Program, host: &Node, args: &[&str]) {
 fn a_journal_that_cannot_be_replaced_takes_no_tables_away() {
     in_namespace(|| {
         let (host, isoplan) = start();
-        mount_state(&isoplan, MsFlags::empty(), "size=4k");
+        let full = mount_state(&isoplan, MsFlags::empty(), "size=256k").join("full");
         isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
         assert_eq!(forwarding(&host), ["1", "0"]);
         assert!(listing(&host).is_some());
         assert_eq!(isoplan.run(&["status", "topology.toml"]).code, Some(0));
 
-        // More sysctls need another journal, for which there is no room beside the first.
+        // What was there has to be put on record, for which there is no room.
+        fs::write(&full, [0; 256 << 10]).expect_err("it is full");
         check_no_room(&isoplan, &host, &["apply", "both.toml", "--yes"]);
-        mount_state(&isoplan, MsFlags::MS_REMOUNT, "size=64k");
+        fs::remove_file(&full).expect("make room");
         isoplan.run(&["apply", "both.toml", "--yes"]).ok();
         assert_eq!(forwarding(&host), ["1", "1"]);
         assert_eq!(isoplan.run(&["status", "both.toml"]).code, Some(0));
 
-        // To forget one of two needs room as well; to forget all does not.
-        fs::write(isoplan.directory().join("state/full"), [0; 64 << 10]).expect_err("it is full");
-        host.sysctl("net/ipv6/conf/all/forwarding", "0").expect("write a sysctl");
+        // To take it away needs room as well: that can be undone too.
+        fs::write(&full, [0; 256 << 10]).expect_err("it is full");
         check_no_room(&isoplan, &host, &["remove", "--yes"]);
-        host.sysctl("net/ipv6/conf/all/forwarding", "1").expect("write a sysctl");
+        fs::remove_file(&full).expect("make room");
         isoplan.run(&["remove", "--yes"]).ok();
         assert_eq!(state(&host), (None, ["0", "0"].map(str::to_owned)));
         assert!(!journal_file(&isoplan).exists());
@@ -75,8 +75,8 @@ fn a_journal_that_cannot_be_replaced_takes_no_tables_away() {
 fn a_journal_that_cannot_be_written_changes_nothing() {
     in_namespace(|| {
         let (host, isoplan) = start();
-        let full = mount_state(&isoplan, MsFlags::empty(), "size=4k").join("full");
-        fs::write(&full, [0; 4 << 10]).expect("fill it");
+        let full = mount_state(&isoplan, MsFlags::empty(), "size=256k").join("full");
+        fs::write(&full, [0; 256 << 10]).expect("fill it");
         for approach in ["topology.toml", "both.toml"] {
             check_no_room(&isoplan, &host, &["apply", approach, "--yes"]);
             assert_eq!(state(&host), (None, ["0", "0"].map(str::to_owned)));
