@@ -51,6 +51,8 @@ pub struct Purpose<'p> {
     pub verb: Verb,
     /// The topology, as the user named it; empty for a `remove`.
     pub topology: &'p str,
+    /// What is in it; None for a `remove`.
+    pub text: Option<&'p str>,
     /// How long it waits to be confirmed before it is undone; without it, it stays.
     pub confirm_within: Option<Duration>,
 }
@@ -263,6 +265,7 @@ impl Ledger {
             journal: before.journal.clone(),
             after: desired.ruleset.clone(),
             sysctls: passed(&values, &planned.sysctls),
+            text: purpose.text.map(str::to_owned),
         };
         record::Entry::begin(state, change, &before)
     }

@@ -215,6 +215,9 @@ pub struct Before {
     pub after: Ruleset,
     /// The sysctls that it wrote, and those that a switch reset.
     pub sysctls: BTreeMap<SysctlKey, Passed>,
+    /// The text of the topology that was applied, whole: by it, and not by a file's name, others know what it
+    /// was. None for a `remove`, and in a record of an isoplan that did not write it.
+    pub text: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -224,6 +227,8 @@ struct BeforeBody<'b> {
     journal: &'b [Journaled],
     after: &'b Ruleset,
     sysctls: &'b BTreeMap<SysctlKey, Passed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'b str>,
 }
 
 #[derive(Deserialize)]
@@ -238,6 +243,8 @@ struct BeforeDocument {
     journal: Vec<Journaled>,
     after: Ruleset,
     sysctls: BTreeMap<SysctlKey, Passed>,
+    #[serde(default)]
+    text: Option<String>,
 }
 
 impl Before {
@@ -253,7 +260,7 @@ impl Before {
         let bytes = bytes.ok_or_else(|| fault("it is gone".to_owned()))?;
         let document: BeforeDocument =
             saved::read(BEFORE, VERSION, &bytes).map_err(|error| fault(error.to_string()))?;
-        let BeforeDocument { id, ruleset, journal, after, sysctls, .. } = document;
+        let BeforeDocument { id, ruleset, journal, after, sysctls, text, .. } = document;
         if id != change.id {
             return Err(fault(format!("it is of change {id} and not of {}", change.id)));
         }
@@ -268,7 +275,7 @@ impl Before {
         let entries =
             journal.iter().flat_map(|entry| [(&entry.key, &entry.original), (&entry.key, &entry.written)]);
         check_values(values.chain(entries)).map_err(fault)?;
-        Ok(Self { ruleset, journal, after: state.ruleset, sysctls })
+        Ok(Self { ruleset, journal, after: state.ruleset, sysctls, text })
     }
 
     /// The change as what is to be undone.
@@ -320,6 +327,7 @@ impl<'s> Entry<'s> {
             journal: &before.journal,
             after: &before.after,
             sysctls: &before.sysctls,
+            text: before.text.as_deref(),
         };
         let entry = Self { state, change, previous };
         saved::write(BEFORE, VERSION, &body)

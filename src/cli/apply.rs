@@ -128,8 +128,12 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         None => lock(&mut host, output, &command)?,
     };
     none_pending(&host)?;
-    let purpose =
-        Purpose { verb: Verb::Apply, topology: &topology.file, confirm_within: args.confirm_within };
+    let purpose = Purpose {
+        verb: Verb::Apply,
+        topology: &topology.file,
+        text: Some(&given.text),
+        confirm_within: args.confirm_within,
+    };
     let report = apply::change(&mut host.nftables, &host.state, &plan.desired, &plan.diff, &live, purpose)
         .map_err(|error| applying_failed(&error, topology, &command))?;
     // Whoever confirms it takes the lock.

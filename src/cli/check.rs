@@ -42,7 +42,7 @@ struct MistakeJson<'c> {
 }
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
-    match args.topology.load()? {
+    match args.topology.load()?.0 {
         Loaded::Topology(topology) => {
             let intent = Intent::new(&topology);
             if args.json {

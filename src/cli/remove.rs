@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             held = Some(lock(&mut host, output, "remove")?);
         }
         none_pending(&host)?;
-        let purpose = Purpose { verb: Verb::Remove, topology: "", confirm_within: None };
+        let purpose = Purpose { verb: Verb::Remove, topology: "", text: None, confirm_within: None };
         apply::change(&mut host.nftables, &host.state, &desired, &diff, &live, purpose)
             .map_err(|error| applying_failed(&error, &topology, "remove"))?;
     }

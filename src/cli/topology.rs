@@ -43,13 +43,14 @@ impl TopologyArg {
         }
     }
 
-    pub(super) fn load(&self) -> Result<Loaded, Failure> {
+    /// What came of reading it, with its text.
+    pub(super) fn load(&self) -> Result<(Loaded, String), Failure> {
         load(&self.topology)
     }
 
     /// The topology, or a failure after its mistakes were printed.
     pub(super) fn checked(&self, output: &mut Output) -> Result<Topology, Failure> {
-        match self.load()? {
+        match self.load()?.0 {
             Loaded::Topology(topology) => Ok(*topology),
             Loaded::Refused(refused) => Err(print_refused(&refused, output)),
         }
@@ -63,12 +64,14 @@ pub(super) fn print_refused(refused: &Refused, output: &mut Output) -> Failure {
     Failure::new("").exit(Exit::Topology)
 }
 
-fn load(path: &Path) -> Result<Loaded, Failure> {
+fn load(path: &Path) -> Result<(Loaded, String), Failure> {
     let (name, bytes) = text(path)?;
-    Ok(match parse(&name, &bytes) {
+    let loaded = match parse(&name, &bytes) {
         Ok(topology) => Loaded::Topology(Box::new(topology)),
         Err(refused) => Loaded::Refused(Box::new(refused)),
-    })
+    };
+    // The parser takes nothing but UTF-8.
+    Ok((loaded, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// The name of a file, for messages, and what is in it.

@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             .exit(Exit::Usage)
             .hint("name a file"));
     }
-    let topology = args.topology.checked(output)?;
+    let (text, topology) = args.topology.with_text(output)?;
     let file = topology.file.clone();
     let command = format!("watch {}", args.topology.as_typed());
     let state =
@@ -50,6 +50,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let mut load = || load(&args.topology);
     let config = Config {
         topology,
+        text,
         load: &mut load,
         say: &mut say,
         report: args.report,
@@ -69,10 +70,10 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// Reads the file again.
-fn load(topology: &TopologyArg) -> Result<Topology, String> {
+fn load(topology: &TopologyArg) -> Result<(Topology, String), String> {
     match topology.load() {
-        Ok(Loaded::Topology(topology)) => Ok(*topology),
-        Ok(Loaded::Refused(refused)) => {
+        Ok((Loaded::Topology(topology), text)) => Ok((*topology, text)),
+        Ok((Loaded::Refused(refused), _)) => {
             const SHOWN: usize = 3;
             let mistakes = refused.mistakes.iter().take(SHOWN);
             let mut said: Vec<_> =

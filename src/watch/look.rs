@@ -10,7 +10,6 @@ use crate::error::Failure;
 use crate::flows::keep::Kept;
 use crate::intent::Intent;
 use crate::live;
-use crate::topology::Topology;
 use crate::vigil::{
     Event, Fight, Judgement, KNOWN, Level, Matter, Moment, Notice, Writers, first_changes, guess, matters,
 };
@@ -108,9 +107,10 @@ impl Watch<'_> {
         if !is_new {
             return was_away;
         }
-        let is_own_file = record.is_apply_of(&self.config.topology);
+        // One that cannot be read proves nothing.
+        let applied = record.text_applied(&self.config.state).unwrap_or_default();
         self.record = record;
-        if let Some(taken) = self.taken_over(live, is_own_file) {
+        if let Some(taken) = self.taken_over(live, applied.as_deref()) {
             // What was compared is not what is kept any more: it is looked at again.
             self.resume(&taken);
             return true;
@@ -147,25 +147,27 @@ impl Watch<'_> {
     }
 
     /// Another isoplan has changed the policy: perhaps to what the file asks for by now, or back to what was
-    /// kept before that. An apply of the very file is taken also where it was cut short, or somebody was quick
-    /// to undo some of it.
-    fn taken_over(&mut self, live: &LiveState, is_own_file: bool) -> Option<String> {
-        let is_there = |wanted: &Desired| diff(&present(wanted, live), live).changes.is_empty();
-        if let Some((_, before)) = &self.previous
-            && !is_own_file
-            && is_there(before)
-        {
-            let (topology, desired) = self.previous.take()?;
-            (self.config.topology, self.desired) = (topology, desired);
+    /// kept before that. Files are told by the text that was applied, never by their names, and never by what is
+    /// on disk since. An apply of the very text is taken also where it was cut short, or somebody was quick to
+    /// undo some of it; anything else only where it is exactly what is in place.
+    fn taken_over(&mut self, live: &LiveState, applied: Option<&str>) -> Option<String> {
+        let is_it = |text: &str, wanted: &Desired| {
+            applied == Some(text) || diff(&present(wanted, live), live).changes.is_empty()
+        };
+        let file = self.config.topology.file.clone();
+        if applied == Some(self.config.text.as_str()) {
+            return Some(format!("{file} was applied by isoplan itself, and is kept from now on"));
+        }
+        if let Some(before) = self.previous.take_if(|before| is_it(&before.text, &before.desired)) {
+            self.take_back(before);
             let message = "what was kept before is in place again by isoplan itself, and kept from now on";
             return Some(message.to_owned());
         }
-        let topology: Topology = (self.config.load)().ok()?;
-        if !is_own_file && !is_there(&desired(&Intent::new(&topology))) {
+        let (topology, text) = (self.config.load)().ok()?;
+        if !is_it(&text, &desired(&Intent::new(&topology))) {
             return None;
         }
-        self.take(topology);
-        let file = &self.config.topology.file;
+        self.take(topology, text);
         Some(format!("{file} was applied by isoplan itself, as it is now, and is kept from now on"))
     }
 
@@ -243,7 +245,8 @@ impl Watch<'_> {
         let (nftables, state) = (&mut self.nftables, &self.config.state);
         let done = if self.on_record {
             let topology = &self.config.topology.file;
-            let purpose = Purpose { verb: Verb::Apply, topology, confirm_within: None };
+            let text = Some(self.config.text.as_str());
+            let purpose = Purpose { verb: Verb::Apply, topology, text, confirm_within: None };
             apply::change(nftables, state, wanted, diff, live, purpose)
         } else {
             apply::carry_out(nftables, state, wanted, diff, live)

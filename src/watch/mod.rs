@@ -44,8 +44,10 @@ const TROUBLE: (u64, u64) = (500, 60_000);
 pub struct Config<'w> {
     /// The topology.
     pub topology: Topology,
-    /// Reads the topology again; the error is what is wrong with it.
-    pub load: &'w mut dyn FnMut() -> Result<Topology, String>,
+    /// Its text.
+    pub text: String,
+    /// Reads the topology again, with its text; the error is what is wrong with it.
+    pub load: &'w mut dyn FnMut() -> Result<(Topology, String), String>,
     /// Where lines go.
     pub say: &'w mut dyn FnMut(&Notice),
     /// Whether to write nothing.
@@ -125,6 +127,13 @@ enum Standing {
     Down,
 }
 
+/// A topology that was kept in place.
+struct Kept {
+    topology: Topology,
+    text: String,
+    desired: Desired,
+}
+
 struct Watch<'w> {
     config: Config<'w>,
     nftables: Nftables,
@@ -137,7 +146,7 @@ struct Watch<'w> {
 
     desired: Desired,
     /// What was kept before that: a rollback leads back to it.
-    previous: Option<(Topology, Desired)>,
+    previous: Option<Kept>,
     standing: Standing,
     /// The last change on record, when it was last agreed with.
     record: Record,
@@ -377,11 +386,11 @@ impl<'w> Watch<'w> {
     fn reload(&mut self) {
         self.manager.reloading();
         match (self.config.load)() {
-            Ok(topology) => {
-                self.take(topology);
+            Ok((topology, text)) => {
+                self.take(topology, text);
                 let now = self.now();
                 self.record = self.read_record();
-                let is_other = self.previous.as_ref().is_some_and(|(_, desired)| *desired != self.desired);
+                let is_other = self.previous.as_ref().is_some_and(|before| before.desired != self.desired);
                 let is_change = is_other || self.standing == Standing::Down || self.record.is_blank();
                 self.on_record = is_change && !self.config.report;
                 self.drift.clear();
@@ -408,11 +417,19 @@ impl<'w> Watch<'w> {
     }
 
     /// Another topology is what is kept from now on.
-    fn take(&mut self, topology: Topology) {
+    fn take(&mut self, topology: Topology, text: String) {
         let desired = desired(&Intent::new(&topology));
         let topology = std::mem::replace(&mut self.config.topology, topology);
+        let text = std::mem::replace(&mut self.config.text, text);
         let desired = std::mem::replace(&mut self.desired, desired);
-        self.previous = Some((topology, desired));
+        self.previous = Some(Kept { topology, text, desired });
+    }
+
+    /// What was kept before is again.
+    fn take_back(&mut self, before: Kept) {
+        self.config.topology = before.topology;
+        self.config.text = before.text;
+        self.desired = before.desired;
     }
 
     /// The record of the last change. One that cannot be read says nothing: the policy is kept all the same.

@@ -1,8 +1,7 @@
 //! Other runs of isoplan on the same host, as the record of the last change tells of them.
 
 use crate::apply::state_dir::{Error, StateDir};
-use crate::apply::{self, Change, Phase, Verb};
-use crate::topology::Topology;
+use crate::apply::{self, Before, Change, Phase, Verb};
 
 /// The last change that a verb made, so that another is known. Repairs are not on record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,13 +17,13 @@ impl Record {
         self.0.as_ref().is_some_and(Change::is_pending)
     }
 
-    /// Whether it is an apply of that file, all of it or cut short.
-    pub(super) fn is_apply_of(&self, topology: &Topology) -> bool {
-        self.0.as_ref().is_some_and(|change| {
-            change.verb == Verb::Apply
-                && matches!(change.phase, Phase::Begun | Phase::Done)
-                && change.topology.as_str() == topology.file
-        })
+    /// The text of the topology that was applied, all of it or cut short.
+    pub(super) fn text_applied(&self, state: &StateDir) -> Result<Option<String>, Error> {
+        let is_apply = |change: &&Change| {
+            change.verb == Verb::Apply && matches!(change.phase, Phase::Begun | Phase::Done)
+        };
+        let applied = self.0.as_ref().filter(is_apply);
+        Ok(applied.map(|change| Before::read(state, change)).transpose()?.and_then(|before| before.text))
     }
 
     /// Whether nothing that was applied stands: then what is put in place is a change, to be undone by

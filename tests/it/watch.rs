@@ -5,6 +5,7 @@ mod packets;
 mod peers;
 mod process;
 mod repairs;
+mod trust;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ExitStatus, Stdio};
