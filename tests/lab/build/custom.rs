@@ -100,7 +100,10 @@ impl Lab {
         for interface in interfaces {
             let address = address_of(interface);
             let family = Family::of(address);
-            self.host().ip(&format!("address add {interface} dev {link}{}\n", nodad(family)))?;
+            // One that is only translated to: the host itself does not send with it (RFC 6724, rule 3).
+            let is_extra = family == Family::V6 && interface.ends_with("/128");
+            let deprecated = if is_extra { " preferred_lft 0" } else { "" };
+            self.host().ip(&format!("address add {interface} dev {link}{}{deprecated}\n", nodad(family)))?;
             self.host_addresses.entry((link.to_owned(), family)).or_insert(address);
             self.nodes[0].addresses.push(address);
             self.serve_address(0, address, super::PORT)?;
