@@ -84,9 +84,15 @@ pub(super) fn text(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     let bytes = bytes.map_err(|error| {
         let failure = Failure::new(format!("cannot read {name}")).because(error.to_string());
         match error.kind() {
-            io::ErrorKind::NotFound => {
-                failure.hint("docs/topology.md describes the file, and fixtures/ has examples")
-            }
+            io::ErrorKind::NotFound => failure.hint(match path.extension().and_then(|end| end.to_str()) {
+                Some("toml") => "docs/topology.md describes the file, and fixtures/ has examples",
+                Some("json") => {
+                    "`isoplan plan -o FILE TOPOLOGY` saves a plan, `isoplan snapshot -o FILE` a snapshot"
+                }
+                _ => {
+                    "a topology is a file that ends in .toml as a rule; `isoplan discover -o FILE` drafts one"
+                }
+            }),
             io::ErrorKind::PermissionDenied => failure.exit(Exit::NotPermitted),
             io::ErrorKind::IsADirectory => failure.hint("name the topology file in it"),
             _ => failure,

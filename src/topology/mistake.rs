@@ -72,6 +72,8 @@ pub struct Refused {
     pub mistakes: Vec<Mistake>,
     /// Mistakes beyond those that were kept.
     pub(super) dropped: usize,
+    /// Whether it is no TOML, so that it may be another kind of file.
+    pub(super) no_toml: bool,
     /// The text that the spans refer to.
     pub(super) source: String,
 }
@@ -81,7 +83,13 @@ impl Refused {
     pub(super) fn unreadable(file: &str, message: String, line: u32, column: u32, hint: &str) -> Self {
         let hint = Some(hint.to_owned());
         let mistake = Mistake { message, line, column, label: None, hint, related: Vec::new(), span: None };
-        Self { file: file.to_owned(), mistakes: vec![mistake], dropped: 0, source: String::new() }
+        Self {
+            file: file.to_owned(),
+            mistakes: vec![mistake],
+            dropped: 0,
+            no_toml: false,
+            source: String::new(),
+        }
     }
 
     /// How many mistakes the file has.
@@ -130,6 +138,7 @@ impl Found {
 pub(super) struct Mistakes {
     found: Vec<Found>,
     dropped: usize,
+    no_toml: bool,
     spare: Found,
     guesses: usize,
 }
@@ -148,6 +157,11 @@ impl Mistakes {
             Some(last) => last,
             None => &mut self.spare,
         }
+    }
+
+    /// Notes that a mistake is one of syntax.
+    pub(super) fn no_toml(&mut self) {
+        self.no_toml = true;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -212,6 +226,7 @@ impl Mistakes {
             file: file.to_owned(),
             mistakes: mistakes.collect(),
             dropped: self.dropped,
+            no_toml: self.no_toml,
             source: source.to_owned(),
         }
     }

@@ -365,7 +365,7 @@ fn refuse_name(fault: IfNameFault, text: At<&str>, patterns: bool, table: &mut T
         ),
         IfNameFault::Character(c) => (
             format!("the name {name} has the character {}", quote(&c.to_string())),
-            "isoplan takes the letters a to z and A to Z, digits, and . _ - @ +",
+            "isoplan takes the letters a to z and A to Z, digits, and . _ - @",
         ),
         IfNameFault::Reserved => (
             format!("the name {name} is reserved"),

@@ -6,6 +6,8 @@ use super::mistake::{Lines, Mistake, Refused, Span, count, push_shown};
 
 /// Mistakes shown; of the rest the number.
 const SHOWN: usize = 50;
+/// The same where the file is no TOML: it may be another kind of file, and they follow from each other.
+const SHOWN_OF_SYNTAX: usize = 5;
 /// Lines between two places that are still shown in one piece.
 const NEAR: u32 = 6;
 /// Bytes of a line that are shown whole.
@@ -34,7 +36,9 @@ impl Refused {
         let lines = Lines::of(&self.source);
         let file = shown(&self.file);
         let mut text = String::new();
-        for mistake in self.mistakes.iter().take(SHOWN) {
+        let (at_most, question) =
+            if self.no_toml { (SHOWN_OF_SYNTAX, "; is this a topology file?") } else { (SHOWN, "") };
+        for mistake in self.mistakes.iter().take(at_most) {
             let mut places = Vec::new();
             let mut rendered = renderer.render(&[self.group(mistake, &file, &lines, &mut places)]);
             for (counted, place) in places {
@@ -43,9 +47,9 @@ impl Refused {
             text.push_str(&rendered);
             text.push_str("\n\n");
         }
-        let hidden = self.count().saturating_sub(SHOWN);
+        let hidden = self.count().saturating_sub(at_most);
         if hidden > 0 {
-            text.push_str(&format!("and {hidden} more\n\n"));
+            text.push_str(&format!("and {hidden} more{question}\n\n"));
         }
         text.push_str(&format!("{}; nothing was planned.\n", count(self.count(), "error")));
         text

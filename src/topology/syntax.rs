@@ -12,6 +12,10 @@ const RECOVERED: usize = 1 << 20;
 
 /// The file as text, without the byte order mark.
 pub(super) fn text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, Refused> {
+    // No TOML begins with a brace.
+    if bytes.trim_ascii_start().first() == Some(&b'{') {
+        return Err(json(file, bytes));
+    }
     if bytes.len() > SIZE_MAX {
         let message = format!("the file has {} bytes, more than 16 MiB", bytes.len());
         return Err(Refused::unreadable(file, message, 1, 1, "is this a topology file?"));
@@ -33,6 +37,19 @@ pub(super) fn text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, Refused> 
         return Err(Refused::unreadable(file, message, line, column, "is this a TOML file?"));
     }
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// A file that is JSON: what it says it is stands in its first lines.
+fn json(file: &str, bytes: &[u8]) -> Refused {
+    let head = String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes));
+    let (what, hint) = if head.contains("\"saved-plan\"") {
+        ("a saved plan", "`isoplan plan FILE` shows it, `isoplan apply FILE` carries it out")
+    } else if head.contains("\"snapshot\"") {
+        ("a snapshot of a host", "a topology is planned against it: isoplan plan --against FILE TOPOLOGY")
+    } else {
+        ("JSON", "a topology is TOML; `isoplan plan FILE` shows a plan that was saved")
+    };
+    Refused::unreadable(file, format!("the file is {what}, not a topology"), 1, 1, hint)
 }
 
 /// Line and column of a byte before which all is UTF-8, from 1.
@@ -146,6 +163,7 @@ pub(super) fn tree<'s>(source: &'s str, mistakes: &mut Mistakes) -> Option<Spann
             // What follows on the line is mostly a consequence.
             last_line = line;
             (doubt, broken) = (true, true);
+            mistakes.no_toml();
             let Some((_, message, hint, ends)) = words(error.message(), source, start, span) else {
                 let message = error.message().split(", expected").next().unwrap_or_default();
                 mistakes.add(span, format!("not TOML: {message}"));
@@ -251,5 +269,6 @@ mod tests {
         assert_eq!(place(b"a = 1\n\xc3\xa4\xff"), Some((2, 2)));
         assert_eq!(place(b"\xef\xbb\xbfa\0"), Some((1, 2)));
         assert_eq!(text("f", b"\xef\xbb\xbfa"), Ok("a"));
+        assert_eq!(place(b"\n {\"a\": 1}"), Some((1, 1)));
     }
 }

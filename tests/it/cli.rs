@@ -719,6 +719,9 @@ fn strange_files_get_a_clear_answer() {
             65,
             "has the character",
         );
+        check("JSON", b" {\"a\": 1}", 65, "the file is JSON, not a topology");
+        let notes = "- a line of a text\n".repeat(300);
+        check("a text", notes.as_bytes(), 65, "and 295 more; is this a topology file?");
         check("a name of 15 bytes", RIGHT.replace("docker0", "fifteen-bytes-0").as_bytes(), 0, "");
         check("a name of 16 bytes", RIGHT.replace("docker0", "sixteen-bytes-00").as_bytes(), 65, "16");
         check("a bidirectional comment", format!("# \u{202e}\u{1F980}\n{RIGHT}").as_bytes(), 0, "");
