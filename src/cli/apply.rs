@@ -84,6 +84,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     // changes until he has answered makes the plan stale.
     let early = if args.yes && !args.dry_run { Some(lock(&mut host, output, &command)?) } else { None };
     let live = host.read(topology)?;
+    let mut is_again = false;
     let plan = match &given.saved {
         None if args.keep_established => open::keeping(topology, &live)?,
         None => {
@@ -99,15 +100,21 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
         Some(saved) => {
             let plan = saved::again(saved, topology)?;
-            saved::still(saved, &plan, &live)?;
-            for what in saved::beside(&plan, &live) {
-                output.note(&what);
+            if let Some(in_place) = saved::still(saved, &plan, &live)? {
+                is_again = true;
+                in_place
+            } else {
+                for what in saved::beside(&plan, &live) {
+                    output.note(&what);
+                }
+                plan
             }
-            plan
         }
     };
     if !args.json {
-        output.data(&render::plan::plan(&plan, output.style(args.all)))?;
+        let text = render::plan::plan(&plan, output.style(args.all));
+        let text = if is_again { text.replacen("In place:", "In place already:", 1) } else { text };
+        output.data(&text)?;
     }
     let nothing = Report { transaction_bytes: 0, tries: 0 };
     if args.dry_run || plan.diff.is_empty() {

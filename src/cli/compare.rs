@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 
-use super::Output;
 use super::packets::{ProbeArgs, Source, observe};
 use super::topology::TopologyArg;
+use super::{Output, file};
 use crate::approach::{Approach, compared};
 use crate::error::{Exit, Failure};
 use crate::intent::Intent;
@@ -55,6 +55,9 @@ Exits with 3 when the approach that the topology chooses leaks or breaks what mu
 when it does not and one of its probes could not be tested. Known residuals count for neither.";
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    if let Some(path) = &args.html {
+        file::not_input(path, Some(&args.topology.topology))?;
+    }
     let (text, topology) = args.topology.with_text(output)?;
     let chosen = Approach::from(topology.isolation.approach);
     let source = Source { topology: &topology, text: &text };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::Output;
+use super::{Output, file};
 use crate::draft::{Draft, draft};
 use crate::error::{Exit, Failure};
 use crate::live;
@@ -124,8 +124,7 @@ fn told(draft: &Draft, output: &mut Output) {
 }
 
 fn exists(path: &Path) -> Failure {
-    Failure::new(format!("{} exists; it was left alone", path.display()))
-        .hint("--force replaces it; without -o the draft goes to stdout")
+    file::exists(path).hint("--force replaces it; without -o the draft goes to stdout")
 }
 
 /// Writes the file whole or not at all: beside its place, then under its name.
@@ -143,6 +142,6 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
     })();
     written.map_err(|error: io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
-        _ => Failure::new(format!("cannot write {}", path.display())).because(error.to_string()),
+        _ => file::cannot_write(path, &error),
     })
 }

@@ -1,17 +1,19 @@
 //! `isoplan plan`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::file::{self, Replace};
 use super::host::Host;
 use super::saved::{self, Given};
 use super::topology::TopologyArg;
-use super::{Output, StateArgs, file, open};
+use super::{Output, StateArgs, open};
 use crate::diff::LiveState;
 use crate::error::{Exit, Failure};
 use crate::plan::{Plan, PlanJson};
 use crate::render;
+use crate::render::wrap::push_wrapped;
 use crate::saved::{Origin, SavedPlan};
 
 /// Compares the topology with the live rule set and sysctls of this host (or of the network namespace
@@ -26,6 +28,9 @@ pub(super) struct Args {
     /// Save the plan for `isoplan apply FILE`, with the state that it was worked out from
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace the file when it exists
+    #[arg(long, requires = "output")]
+    force: bool,
     /// Compare with what `isoplan snapshot` saved, not with this host
     #[arg(long, value_name = "SNAPSHOT")]
     against: Option<PathBuf>,
@@ -65,6 +70,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         (_, Some(path)) if path.as_os_str() == "-" => {
             return Err(Failure::new("a plan is saved in a file").exit(Exit::Usage));
         }
+        (_, Some(path)) => file::free(path, replace(args))?,
         _ => {}
     }
     let given = args.topology.given(output)?;
@@ -95,15 +101,18 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     };
     super::apply::tell_pending(&host, output);
     if let Some(path) = &args.output {
-        save(path, &host, &plan, &given, live.clone())?;
+        file::write(path, &document(&host, &plan, &given, live.clone())?, replace(args))?;
     }
     shown(args, output, &plan, None)
 }
 
-fn save(path: &Path, host: &Host, plan: &Plan<'_>, given: &Given, live: LiveState) -> Result<(), Failure> {
+fn replace(args: &Args) -> Replace<'_> {
+    Replace { force: args.force, input: Some(&args.topology.topology) }
+}
+
+fn document(host: &Host, plan: &Plan<'_>, given: &Given, live: LiveState) -> Result<Vec<u8>, Failure> {
     let saved = SavedPlan::new(plan, &given.text, live, host.origin()?);
-    let bytes = saved.to_bytes().map_err(|error| Failure::from_error(&error))?;
-    file::write(path, &bytes)
+    saved.to_bytes().map_err(|error| Failure::from_error(&error))
 }
 
 fn shown(
@@ -116,7 +125,10 @@ fn shown(
         output.json(&Json { plan: plan.json(), against: from.map(|(origin, _)| origin) })?;
     } else {
         if let Some((origin, words)) = from {
-            output.note(&format!("{words}: {}.", saved::whose(origin, plan.generation)));
+            let mut note = String::new();
+            let sentence = format!("{words}: {}.", saved::whose(origin, plan.generation));
+            push_wrapped(&mut note, &sentence, output.style(false).width, 0);
+            output.note(note.trim_end());
         }
         output.data(&render::plan::plan(plan, output.style(args.all)))?;
         let what_next = what_next(args, plan);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::Output;
 use super::topology::TopologyArg;
+use super::{Output, file};
 use crate::error::{Exit, Failure};
 use crate::intent::Intent;
 use crate::render;
@@ -49,9 +49,12 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     .map_err(|error| Failure::new("cannot render").because(error.to_string()))?;
     match &args.output {
         None => output.data(&text)?,
-        Some(path) => std::fs::write(path, text).map_err(|error| {
-            Failure::new(format!("cannot write {}", path.display())).because(error.to_string())
-        })?,
+        Some(path) => {
+            file::not_input(path, Some(&args.topology.topology))?;
+            std::fs::write(path, text).map_err(|error| {
+                Failure::new(format!("cannot write {}", path.display())).because(error.to_string())
+            })?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -61,6 +61,12 @@ fn refused(name: &str, error: &saved::Error) -> Failure {
         },
         saved::Error::Version { .. } => failure.hint("make it again with this isoplan"),
         saved::Error::NotJson => failure.hint("`isoplan snapshot -o FILE` writes one"),
+        saved::Error::Malformed { kind, .. } | saved::Error::Impossible { kind, .. } => {
+            failure.hint(match *kind {
+                "snapshot" => "save it again: isoplan snapshot -o FILE",
+                _ => "save it again: isoplan plan -o FILE TOPOLOGY",
+            })
+        }
         _ => failure,
     }
 }
@@ -82,8 +88,13 @@ pub(super) fn again<'t>(saved: &SavedPlan, topology: &'t Topology) -> Result<Pla
         .hint("save it anew with this isoplan, and review that"))
 }
 
-/// Checks that a saved plan is still exactly what is to be done on this host.
-pub(super) fn still(saved: &SavedPlan, plan: &Plan<'_>, live: &LiveState) -> Result<(), Failure> {
+/// Checks that a saved plan is still exactly what is to be done on this host, or that nothing is to be done any
+/// more: then it returns the plan that says so.
+pub(super) fn still<'t>(
+    saved: &SavedPlan,
+    plan: &Plan<'t>,
+    live: &LiveState,
+) -> Result<Option<Plan<'t>>, Failure> {
     let stale = |why: String| {
         Failure::new("the saved plan is stale; nothing was changed")
             .because(why)
@@ -103,7 +114,10 @@ pub(super) fn still(saved: &SavedPlan, plan: &Plan<'_>, live: &LiveState) -> Res
     }
     let now = Plan::new(plan.topology, live);
     if saved.steps.are_those_of(&now.diff) {
-        return Ok(());
+        return Ok(None);
+    }
+    if now.diff.is_empty() {
+        return Ok(Some(now));
     }
     let mut failure = Failure::new("the saved plan is stale; nothing was changed");
     failure.causes = saved::moved(&plan.diff, &now.diff);

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::file::{self, Replace};
 use super::host::Host;
-use super::{Output, StateArgs, file, saved};
+use super::{Output, StateArgs, saved};
 use crate::error::{Exit, Failure};
 use crate::live;
 use crate::saved::Snapshot;
@@ -16,11 +17,18 @@ pub(super) struct Args {
     /// Write it to a file, for its owner alone, instead of stdout
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace the file when it exists
+    #[arg(long, requires = "output")]
+    force: bool,
     #[command(flatten)]
     state: StateArgs,
 }
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    let replace = Replace { force: args.force, input: None };
+    if let Some(path) = &args.output {
+        file::free(path, replace)?;
+    }
     let mut host = Host::open(args.state.state_dir.as_deref(), "snapshot")?;
     let state = host.read_keys(live::every_key())?;
     let snapshot = Snapshot { origin: host.origin()?, state };
@@ -28,7 +36,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     match &args.output {
         None => output.data(&String::from_utf8_lossy(&bytes))?,
         Some(path) => {
-            file::write(path, &bytes)?;
+            file::write(path, &bytes, replace)?;
             let whose = saved::whose(&snapshot.origin, snapshot.state.generation);
             output.note(&format!("Saved in {}: {whose}.", path.display()));
         }

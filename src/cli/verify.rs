@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 
-use super::Output;
 use super::compare::{exit, write};
 use super::packets::{ProbeArgs, Source, observe, trace};
 use super::topology::TopologyArg;
+use super::{Output, file};
 use crate::approach::Approach;
 use crate::error::{Exit, Failure};
 use crate::render;
@@ -51,6 +51,9 @@ Exits with 3 when something leaks or breaks, and with 1 when nothing does and a 
 tested. Known residuals count for neither.";
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    if let Some(path) = &args.junit {
+        file::not_input(path, Some(&args.topology.topology))?;
+    }
     let (text, topology) = args.topology.with_text(output)?;
     let named = args.approach.as_deref();
     let named = Approach::ALL.into_iter().find(|approach| Some(approach.as_str()) == named);

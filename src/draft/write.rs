@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use super::{Draft, DraftNic, RoleGuess};
 
 const HEAD: &str = "\
-# Drafted by `isoplan discover` from what this host has now. Roles are guesses, with what they rest on in a
-# comment: read every entry, then `isoplan check` and `isoplan plan`.
+# Drafted by `isoplan discover` from what this host has now. Roles are guesses,
+# with what they rest on in a comment: read every entry, then `isoplan check` and
+# `isoplan plan`.
 ";
 
 /// The widest line that a comment is broken at.

@@ -240,7 +240,7 @@ const TOPOLOGY: &str = "[[bridge]]\nname = \"docker0\"\nsubnets = [\"172.17.0.0/
     [[nic]]\nname = \"eth1\"\nrole = \"storage\"\nsubnets = [\"192.168.57.0/24\"]\n";
 
 fn save(isoplan: &Program, topology: &str) {
-    isoplan.run(&["plan", "-o", "plan.json", topology]).ok();
+    isoplan.run(&["plan", "--force", "-o", "plan.json", topology]).ok();
 }
 
 /// What a saved plan or a snapshot is, as JSON to be edited.
@@ -294,7 +294,88 @@ fn a_saved_plan_does_what_its_topology_does() {
         assert_eq!((listing(&host), forwarding(&host)), by_topology);
         // Everything is in place; the plan is over.
         assert_eq!(fs::read(isoplan.directory().join("plan.json")).expect("read it"), text);
+        let again = isoplan.run(&["apply", "--yes", "plan.json"]).ok();
+        assert!(again.starts_with("In place already: ") && again.contains("nothing to do."), "{again}");
+        let again = isoplan.run(&["apply", "--yes", "--json", "plan.json"]);
+        assert_eq!((again.code, &again.json()["applied"]), (Some(0), &Value::from(false)), "{again}");
+        assert_eq!((listing(&host), forwarding(&host)), by_topology);
+        // In part is not in place.
+        host.sysctl("net/ipv4/ip_forward", "0").expect("write a sysctl");
         stale(&host, &isoplan, &["in the plan and not needed any more: + table inet isoplan", "more"]);
+    });
+}
+
+/// One error says what it is, not one for each of its lines.
+#[test]
+fn a_document_is_no_topology() {
+    in_namespace(|| {
+        let (_host, isoplan) = start();
+        save(&isoplan, "topology.toml");
+        isoplan.run(&["snapshot", "-o", "snapshot.json"]).ok();
+        for (file, words) in [
+            ("plan.json", ["the file is a saved plan, not a topology", "`isoplan plan FILE` shows it"]),
+            (
+                "snapshot.json",
+                ["the file is a snapshot of a host, not a topology", "--against FILE TOPOLOGY"],
+            ),
+        ] {
+            for args in [&["check", file][..], &["diff", "topology.toml", file], &["status", file]] {
+                let ran = isoplan.run(args);
+                refused(&ran, 65, &words);
+                assert!(ran.stderr.contains("1 error; nothing was planned."), "{ran}");
+            }
+        }
+        let ran = isoplan.run(&["apply", "missing.json"]);
+        refused(&ran, 1, &["`isoplan plan -o FILE TOPOLOGY` saves a plan"]);
+        assert!(!ran.stderr.contains("fixtures"), "{ran}");
+        let ran = isoplan.run(&["check", "missing"]);
+        refused(&ran, 1, &["isoplan discover"]);
+        assert!(!ran.stderr.contains("fixtures"), "{ran}");
+    });
+}
+
+/// What is there is replaced where the user says so, and the file that is read not even then.
+#[test]
+fn a_file_that_is_there_is_left_alone() {
+    in_namespace(|| {
+        let (_host, isoplan) = start();
+        let text = |name: &str| fs::read_to_string(isoplan.directory().join(name)).expect("read it");
+        for args in [&["snapshot", "-o", "mine"][..], &["plan", "topology.toml", "-o", "mine"]] {
+            isoplan.write("mine", "untouched").expect("write a file");
+            refused(&isoplan.run(args), 1, &["mine exists; it was left alone", "--force replaces it"]);
+            assert_eq!(text("mine"), "untouched");
+            isoplan.run(&[args, &["--force"]].concat()).ok();
+            assert!(text("mine").starts_with('{'));
+        }
+        fs::hard_link(isoplan.directory().join("topology.toml"), isoplan.directory().join("same.toml"))
+            .expect("make a link");
+        for output in ["topology.toml", "./topology.toml", "same.toml"] {
+            for args in [
+                &["plan", "topology.toml", "-o", output][..],
+                &["plan", "topology.toml", "--force", "-o", output],
+                &["render", "topology.toml", "--format", "nft", "-o", output],
+                &["status", "topology.toml", "-o", output],
+                &["compare", "topology.toml", "--html", output],
+                &["verify", "topology.toml", "--junit", output],
+            ] {
+                refused(&isoplan.run(args), 64, &["is the file that is read; it was left alone"]);
+                assert_eq!(text("topology.toml"), TOPOLOGY);
+            }
+        }
+        for args in [
+            &["plan", "topology.toml", "-o", "nowhere/p.json"][..],
+            &["snapshot", "-o", "nowhere/p.json"],
+            &["discover", "-o", "nowhere/p.json"],
+            &["status", "topology.toml", "-o", "nowhere/p.json"],
+        ] {
+            let ran = isoplan.run(args);
+            refused(
+                &ran,
+                1,
+                &["cannot write nowhere/p.json", "No such file", "the directory has to be there"],
+            );
+            assert!(!ran.stderr.contains("nowhere/."), "{ran}");
+        }
     });
 }
 
@@ -417,7 +498,10 @@ fn a_damaged_document_is_refused_with_its_fault() {
                 &["of version 2"],
             );
             try_with(&|v| v["kind"] = "plan".into(), &["it is a `plan`", "hint"]);
-            try_with(&|v| v["more"] = 1.into(), &["unknown field `more`", "line"]);
+            try_with(
+                &|v| v["more"] = 1.into(),
+                &["unknown field `more`", "line", "hint: save it again: isoplan "],
+            );
             try_with(&|v| v["state"]["more"] = 1.into(), &["unknown field `more`"]);
             try_with(&|v| v["origin"]["host"] = "a\u{1b}[31m".into(), &["control characters"]);
             try_with(&|v| v["state"]["generation"] = (-1).into(), &["line"]);
@@ -505,7 +589,7 @@ fn a_plan_against_a_snapshot_is_the_plan() {
                     host.nft(&["add", "set", "inet", "isoplan", "own", "{ type mark; }"]).ok();
                     host.sysctl("net/ipv4/ip_forward", "0").expect("write a sysctl");
                 }
-                isoplan.run(&["snapshot", "-o", "snapshot.json"]).ok();
+                isoplan.run(&["snapshot", "--force", "-o", "snapshot.json"]).ok();
                 let plan = isoplan.run(&["plan", "--json", topology]);
                 let against = isoplan.run(&["plan", "--json", "--against", "snapshot.json", topology]);
                 let (mut plan, mut against) = (plan.json(), against.json());
@@ -567,7 +651,9 @@ fn files_are_made_with_care() {
         let (_host, isoplan) = start();
         let at = |name: &str| isoplan.directory().join(name);
         let mode = |name: &str| fs::metadata(at(name)).expect("look at it").permissions().mode() & 0o7777;
-        for args in [&["snapshot", "-o", "file"][..], &["plan", "-o", "file", "topology.toml"]] {
+        for args in
+            [&["snapshot", "--force", "-o", "file"][..], &["plan", "--force", "-o", "file", "topology.toml"]]
+        {
             isoplan.run(args).ok();
             assert_eq!(mode("file"), 0o600);
             // What is there is replaced whole; what others may read then they may not read now.

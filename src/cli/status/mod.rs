@@ -9,7 +9,7 @@ use clap::ValueEnum;
 
 use super::host::Host;
 use super::topology::TopologyArg;
-use super::{Output, StateArgs};
+use super::{Output, StateArgs, file};
 use crate::apply::{self, journal};
 use crate::diff::Journaled;
 use crate::error::{Exit, Failure};
@@ -69,6 +69,9 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Some(path) => format!("status {}", path.display()),
         None => "status".to_owned(),
     };
+    if let Some(path) = &args.output {
+        file::not_input(path, args.topology.as_deref())?;
+    }
     let mut reader = Reader { host: Host::open(args.state.state_dir.as_deref(), &command)?, topology };
     if args.watch {
         return live_view::run(&mut reader, args.strict, output);

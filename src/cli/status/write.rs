@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use crate::cli::file;
 use crate::error::Failure;
 
 /// Read by everybody: node_exporter runs as a user of its own.
@@ -14,9 +15,7 @@ const MODE: u32 = 0o644;
 /// link of that name is replaced, not followed.
 pub(super) fn replaced(path: &Path, text: &str) -> Result<(), Failure> {
     write(path, text).map_err(|error| {
-        Failure::new(format!("cannot write {}", path.display()))
-            .because(error.to_string())
-            .hint("the directory has to be there, and be writable")
+        file::cannot_write(path, &error).hint("the directory has to be there, and be writable")
     })
 }
 
