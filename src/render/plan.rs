@@ -21,6 +21,8 @@ pub struct Style {
 
 /// How many elements of one set are listed, and how many pairs of networks.
 const LISTED: usize = 8;
+/// Up to so many rules that change their comment only are listed.
+const COMMENTS: usize = 3;
 /// Up to so many elements a new set is shown on one line.
 const INLINE: usize = 2;
 
@@ -42,7 +44,16 @@ pub fn plan(plan: &Plan<'_>, style: Style) -> String {
 /// The changes alone, with a line that counts them.
 pub fn changes(topology: &Topology, diff: &Diff, style: Style) -> String {
     let mut text = String::new();
-    Writer { text: &mut text, style, topology }.changes(&diff.changes);
+    let mut writer = Writer { text: &mut text, style, topology };
+    let comments = diff.changes.iter().filter(|change| is_of_comment(change)).count();
+    if comments > COMMENTS && !style.all {
+        let others: Vec<Change> =
+            diff.changes.iter().filter(|change| !is_of_comment(change)).cloned().collect();
+        writer.changes(&others);
+        let _ = writeln!(text, "{comments} rules change their comment only (--all lists them)");
+    } else {
+        writer.changes(&diff.changes);
+    }
     let _ = writeln!(
         text,
         "\n{} to add, {} to change, {} to remove. (+ create, ~ change, - delete)",
@@ -51,6 +62,12 @@ pub fn changes(topology: &Topology, diff: &Diff, style: Style) -> String {
         diff.count(Action::Delete),
     );
     text
+}
+
+/// Whether a rule does the same as before, and says it otherwise. No rule begins with its comment.
+fn is_of_comment(change: &Change) -> bool {
+    let is_comment = |text: &Option<String>| text.as_ref().is_some_and(|text| text.starts_with("comment \""));
+    change.kind == Kind::Rule && is_comment(&change.old) && is_comment(&change.new)
 }
 
 fn push_remarks(text: &mut String, plan: &Plan<'_>, style: Style) {

@@ -270,6 +270,20 @@ fn what_has_another_name_is_the_same() {
     assert!(text.contains("~ nic ens1 (storage, guarded for everyone) was called eth1"), "{text}");
 }
 
+/// Another role changes nothing but what is said of the rules.
+#[test]
+fn comments_that_change_are_counted() {
+    let rename = |text: &str| text.replace("\"storage\"", "\"disks\"");
+    let few = diff(rename, &[]).ok();
+    let (_, number) = few.split_once("\n").expect("lines");
+    assert!(number.contains(" rules change their comment only (--all lists them)\n"), "{few}");
+    assert!(!few.contains("comment \""), "{few}");
+    let all = diff(rename, &["--all"]).ok();
+    assert!(!all.contains("change their comment only"), "{all}");
+    let listed = all.matches("becomes\n").count();
+    assert!(few.contains(&format!("{listed} rules change their comment only")), "{few}{all}");
+}
+
 #[test]
 fn exceptions_masquerade_and_approach_are_told() {
     let allow = "[[allow]]\nfrom = \"docker0\"\nto = \"192.168.57.9\"\nprotocol = \"tcp\"\nports = [2049]\n";
