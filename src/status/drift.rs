@@ -1,5 +1,7 @@
 //! What a plan would change, said as what is missing, foreign or different.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::diff::{Action, Change, Kind, table_name};
@@ -25,6 +27,7 @@ pub struct Drift {
 pub fn drift(plan: &Plan<'_>) -> Vec<Drift> {
     let mut drift: Vec<Drift> = Vec::new();
     let mut whole: Option<&Change> = None;
+    let mut rules: BTreeMap<usize, usize> = BTreeMap::new();
     for change in &plan.diff.changes {
         let is_within = whole.is_some_and(|whole| {
             whole.family == change.family
@@ -35,12 +38,20 @@ pub fn drift(plan: &Plan<'_>) -> Vec<Drift> {
                 }
         });
         if is_within {
+            if change.kind == Kind::Rule && drift.last().is_some_and(|last| last.object == "table") {
+                *rules.entry(drift.len() - 1).or_default() += 1;
+            }
             continue;
         }
         if matches!(change.kind, Kind::Table | Kind::Set | Kind::Chain) && change.action != Action::Change {
             whole = Some(change);
         }
         drift.push(one(plan, change));
+    }
+    for (index, rules) in rules {
+        if let Some(table) = drift.get_mut(index) {
+            table.says += &format!(", with {rules} rule{}", if rules == 1 { "" } else { "s" });
+        }
     }
     drift.extend(plan.diff.missing.iter().map(|sysctl| Drift {
         what: "missing",

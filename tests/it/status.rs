@@ -73,7 +73,9 @@ fn what_differs_is_said_and_who_did_it_guessed() {
         nft("flush ruleset");
         let flushed = status(&isoplan, 2);
         assert_eq!(who(&flushed), "flush", "{flushed:#}");
-        assert_eq!(drift(&flushed), ["missing table inet isoplan"], "what is in it is not listed again");
+        let said = drift(&flushed);
+        let whole = said.len() == 1 && said[0].starts_with("missing table inet isoplan, with ");
+        assert!(whole && said[0].ends_with(" rules"), "what is in it is not listed again: {said:?}");
         host.nft_load("table ip filter {\n chain DOCKER {\n }\n}\n").expect("load a table");
         let made_again = status(&isoplan, 2);
         assert_eq!(who(&made_again), "flush", "{made_again:#}");
@@ -340,13 +342,33 @@ fn without_a_terminal_watch_prints_a_line_per_change() {
                 let read = lines.read_line(&mut seen).expect("read a line");
                 assert_ne!(read, 0, "no {part:?}:\n{seen}");
             }
+            for line in seen.lines() {
+                let (time, _) = line.split_once(' ').expect("a time and more");
+                assert!(humantime::parse_rfc3339(time).is_ok(), "{line}");
+            }
+            seen
         };
         until("status: in place");
         host.nft(&["delete", "element", "inet", "isoplan", "guarded_links", "{ \"eth1\" }"])
             .expect("change it");
         until("missing element \"eth1\" of set guarded_links");
         isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
-        until("no more");
+        until("(nic eth1): no more");
+        // The answer first, and a table that is gone is one line, whatever was said of what is in it.
+        host.nft(&["delete", "element", "inet", "isoplan", "guarded_links", "{ \"eth1\" }"])
+            .expect("change it");
+        until("missing element \"eth1\"");
+        host.nft(&["delete", "table", "inet", "isoplan"]).expect("delete it");
+        let gone = until("differs");
+        assert!(gone.contains(" missing table inet isoplan, with "), "{gone}");
+        isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+        let back = until(" rules: no more");
+        let answer = back.lines().find(|line| line.contains("status: "));
+        assert_eq!(back.lines().next(), answer, "{back}");
+        let over = |text: &str| {
+            text.lines().filter(|line| line.contains(" missing ") && line.ends_with("no more")).count()
+        };
+        assert_eq!([&gone, &back].map(|text| over(text)), [0, 1], "{gone}{back}");
         drop(lines);
         assert_eq!(child.wait().expect("it ends when nobody reads").code(), Some(0));
     });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -122,14 +122,17 @@ fn in_lines(reader: &mut Reader, output: &mut Output) -> Result<Exit, Failure> {
     let mut before = BTreeMap::new();
     loop {
         let now = lines(&reader.read()?.status);
+        let time = humantime::format_rfc3339_seconds(SystemTime::now());
         let mut text = String::new();
         for (key, line) in &now {
             if before.get(key) != Some(line) {
-                text.push_str(&format!("{line}\n"));
+                text.push_str(&format!("{time} {line}\n"));
             }
         }
-        for (key, _) in before.iter().filter(|(key, _)| !now.contains_key(*key)) {
-            text.push_str(&format!("{key}: no more\n"));
+        for ((about, key), _) in before.iter().filter(|(key, _)| !now.contains_key(*key)) {
+            if *about != About::Counter && !(*about == About::Drift && has_lost_a_table(&now)) {
+                text.push_str(&format!("{time} {key}: no more\n"));
+            }
         }
         output.data(&text)?;
         output.finish()?;
@@ -148,31 +151,55 @@ fn nobody_reads_within(time: Duration) -> bool {
     matches!(poll(&mut wanted, timeout), Ok(1..))
 }
 
+/// What a line is about, in the order in which they are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    Answer,
+    Pending,
+    Guess,
+    Drift,
+    /// Goes with its rule; that is told already.
+    Counter,
+    Risk,
+    Unseen,
+}
+
+type Lines = BTreeMap<(About, String), String>;
+
+/// Whether a whole table is missing, which says all about what was in it.
+fn has_lost_a_table(lines: &Lines) -> bool {
+    lines.keys().any(|(about, key)| *about == About::Drift && key.starts_with("missing table "))
+}
+
 /// What is told of a status, a line each, by what it is about.
-fn lines(status: &Status) -> BTreeMap<String, String> {
+fn lines(status: &Status) -> Lines {
     let mut lines = BTreeMap::new();
-    let mut put = |key: String, says: &str| {
+    let mut put = |about: About, key: String, says: &str| {
         let line = format!("{key}: {says}");
-        lines.insert(key, line);
+        lines.insert((about, key), line);
     };
-    put("status".to_owned(), if status.in_place { "in place" } else { "not in place" });
+    put(About::Answer, "status".to_owned(), if status.in_place { "in place" } else { "not in place" });
     if let Some(pending) = &status.pending {
-        put("pending".to_owned(), &format!("{} waits to be confirmed", pending.of));
+        put(About::Pending, "pending".to_owned(), &format!("{} waits to be confirmed", pending.of));
     }
     for guess in &status.probably {
-        put("probably".to_owned(), &format!("{} Evidence: {}.", guess.says, guess.evidence));
+        put(About::Guess, "probably".to_owned(), &format!("{} Evidence: {}.", guess.says, guess.evidence));
     }
     for drift in &status.drift {
-        put(format!("{} {}", drift.what, drift.says), "differs");
+        put(About::Drift, format!("{} {}", drift.what, drift.says), "differs");
     }
     for pair in status.pairs.iter().filter(|pair| pair.packets > 0) {
-        put(format!("dropped {} -> {}", pair.from, pair.to), &format!("{} packets", pair.packets));
+        put(
+            About::Counter,
+            format!("dropped {} -> {}", pair.from, pair.to),
+            &format!("{} packets", pair.packets),
+        );
     }
     for risk in &status.risks {
-        put(format!("risk {} {}", risk.name.as_str(), risk.subject), &risk.evidence);
+        put(About::Risk, format!("risk {} {}", risk.name.as_str(), risk.subject), &risk.evidence);
     }
     for unseen in &status.unseen {
-        put(format!("unseen {unseen}"), "not looked at");
+        put(About::Unseen, format!("unseen {unseen}"), "not looked at");
     }
     lines
 }
