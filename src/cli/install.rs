@@ -17,7 +17,7 @@ use crate::topology::Topology;
 
 /// Has a topology applied at every boot, before the network is up and before containers start, and again
 /// whenever nftables.service flushes the rule set. The file is checked and copied; units of systemd apply
-/// it. Shows every file before it writes any. The rules of this host stay as they are until the next boot,
+/// it. Shows every file before it writes any, of long ones the beginning. The rules of this host stay as they are until the next boot,
 /// or --now.
 ///
 /// Without systemd nothing is written: it prints what to do instead.
@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// Show every file, or what changes in it, and stop there
     #[arg(long, short = 'n')]
     dry_run: bool,
+    /// Show long files whole as well, as --dry-run does
+    #[arg(long)]
+    all: bool,
     /// Print the result as JSON (docs/json.md); needs --yes or --dry-run
     #[arg(long)]
     json: bool,
@@ -99,7 +102,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let in_the_way = changes.iter().any(|change| change.action == Action::Leave && change.to.is_some());
     let commands = commands(args, &changes);
     if !args.json {
-        output.data(&listing(&root, &changes, &commands))?;
+        output.data(&listing(&root, &changes, &commands, args.all || args.dry_run))?;
         warn(args, &root, output);
     }
     if in_the_way && !args.dry_run {
@@ -107,9 +110,12 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     }
     if !args.dry_run {
         let is_done = changes.iter().all(|change| matches!(change.action, Action::Keep | Action::Leave));
-        if !args.yes && !is_done && !output.ask("\nInstall this?")? {
-            output.note("Nothing has been changed.");
-            return Ok(Exit::Failed);
+        if !args.yes && !is_done {
+            output.data(&in_short(&root, &changes))?;
+            if !output.ask("\nInstall this?")? {
+                output.note("Nothing has been changed.");
+                return Ok(Exit::Failed);
+            }
         }
         install::carry_out(&root, &changes, &manifest).map_err(|error| failed(&error))?;
         run_all(&commands, "the files are in place")?;
@@ -290,8 +296,26 @@ pub(super) fn run_all(commands: &[Systemctl], state: &str) -> Result<(), Failure
     Ok(())
 }
 
-/// Every place, what is done with it, and the text or what changes in it.
-pub(super) fn listing(root: &Root, changes: &[Change], commands: &[Systemctl]) -> String {
+/// The places that change, a line each: what scrolled by, once more.
+fn in_short(root: &Root, changes: &[Change]) -> String {
+    let mut text = "In short:\n".to_owned();
+    for change in changes {
+        let sign = match change.action {
+            Action::Keep | Action::Gone | Action::Leave => continue,
+            Action::Create => '+',
+            Action::Change | Action::Force if change.to.is_some() => '~',
+            Action::Change | Action::Force | Action::Remove => '-',
+        };
+        text += &format!("{sign} {}\n", root.full(&change.path).display());
+    }
+    text
+}
+
+/// Every place, what is done with it, and the text or what changes in it; of long texts the beginning, unless all
+/// is asked for.
+pub(super) fn listing(root: &Root, changes: &[Change], commands: &[Systemctl], all: bool) -> String {
+    const LONG: usize = 40;
+    const SHOWN: usize = 10;
     let mut text = String::new();
     for change in changes {
         let path = root.full(&change.path);
@@ -318,8 +342,13 @@ pub(super) fn listing(root: &Root, changes: &[Change], commands: &[Systemctl]) -
             }
             _ => String::new(),
         };
-        for line in shown.lines() {
+        let lines = shown.lines().count();
+        let cut = if all || lines <= LONG { 0 } else { lines - SHOWN };
+        for line in shown.lines().take(lines - cut) {
             text += &format!("    {line}\n");
+        }
+        if cut > 0 {
+            text += &format!("    {cut} lines more (--all shows them)\n");
         }
     }
     for command in commands {

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let after = of_systemd(&[&["daemon-reload"], &["stop", UNIT]]);
     let commands: Vec<Systemctl> = before.iter().chain(&after).cloned().collect();
     if !args.json && !changes.is_empty() {
-        output.data(&listing(&root, &changes, &commands))?;
+        output.data(&listing(&root, &changes, &commands, true))?;
     }
     if args.dry_run {
         if args.json {

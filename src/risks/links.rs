@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{FilterAction, Name, Risk, Scene, Severity, few, named};
+use super::{Elsewhere, FilterAction, Name, Risk, Scene, Severity, few, named};
 use crate::host::Link;
 
 /// Kinds of links that send by the link below them, past the hooks of its namespace.
@@ -15,6 +15,7 @@ pub(super) fn find(scene: &Scene<'_, '_>, risks: &mut Vec<Risk>) {
     in_bridge(scene, risks);
     elsewhere(scene, risks);
     unknown_bridges(scene, risks);
+    unknown_and_absent(scene, risks);
     unlisted_subnets(scene, risks);
     filters(scene, risks);
     bridge_nf_call(scene, risks);
@@ -84,13 +85,7 @@ fn elsewhere(scene: &Scene<'_, '_>, risks: &mut Vec<Risk>) {
         if scene.facts.host.link(name).is_some() {
             continue;
         }
-        // A container's own eth1 is a veth whose other end is here, or above a link that is here.
-        let holder = scene.facts.elsewhere.iter().find(|other| {
-            let mut links = other.links.iter();
-            links
-                .any(|link| link.name == name && link.lower_here.is_none() && !is_stacked(link.kind.as_ref()))
-        });
-        if let Some(other) = holder {
+        if let Some(other) = holder(scene, name) {
             let severity = if scene.role(name).is_some() { Severity::High } else { Severity::Low };
             risks.push(Risk {
                 severity,
@@ -116,6 +111,83 @@ fn elsewhere(scene: &Scene<'_, '_>, risks: &mut Vec<Risk>) {
                 "Virtual function {} of nic {nic}{driver} has no link in this namespace.",
                 function.number
             ),
+        });
+    }
+}
+
+/// The namespace that has a link of the file. A container's own eth1 is a veth whose other end is here, or above
+/// a link that is here.
+fn holder<'s>(scene: &Scene<'s, '_>, name: &str) -> Option<&'s Elsewhere> {
+    scene.facts.elsewhere.iter().find(|other| {
+        let mut links = other.links.iter();
+        links.any(|link| link.name == name && link.lower_here.is_none() && !is_stacked(link.kind.as_ref()))
+    })
+}
+
+/// Links with an address that the file does not name, and what it names that is not here: of a NIC the two may be
+/// one, under another name.
+fn unknown_and_absent(scene: &Scene<'_, '_>, risks: &mut Vec<Risk>) {
+    let host = &scene.facts.host;
+    if host.links.is_empty() {
+        // They could not be read.
+        return;
+    }
+    let topology = scene.intent.topology;
+    let nics: BTreeSet<&str> = topology.nics.iter().map(|nic| nic.name.as_str()).collect();
+    let mut unknown: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for address in host.addresses.iter().filter(|address| is_routable(&address.address)) {
+        let Some(link) = scene.link(address.link) else { continue };
+        let is_told = link.kind.as_deref() == Some("bridge")
+            || (is_stacked(link.kind.as_ref()) && !link.lower_is_elsewhere && link.lower.is_some());
+        let name = link.name.as_str();
+        let is_named = nics.contains(name) || scene.is_network(name) || scene.is_flat(name);
+        if !(link.is_loopback || is_told || is_named) {
+            unknown.entry(name).or_default().push(address.address.to_string());
+        }
+    }
+    for (name, addresses) in &unknown {
+        risks.push(Risk {
+            severity: Severity::Low,
+            name: Name::UnknownLink,
+            subject: (*name).to_owned(),
+            evidence: format!(
+                "Link {name}, with address {}, is in no entry of the file.",
+                few(addresses.iter().map(String::as_str))
+            ),
+        });
+    }
+    let instead = few(unknown.keys().copied());
+    let absent = topology.nics.iter().filter(|nic| host.link(nic.name.as_str()).is_none());
+    for nic in absent.filter(|nic| holder(scene, nic.name.as_str()).is_none()) {
+        let named = named(nic.name.as_str(), &nic.role.0);
+        let (severity, evidence) = if unknown.is_empty() {
+            (Severity::Low, format!("nic {named} is not here."))
+        } else {
+            (
+                Severity::Medium,
+                format!("nic {named} is not here, and {instead}, which is in no entry of the file, is."),
+            )
+        };
+        risks.push(Risk {
+            severity,
+            name: Name::AbsentInterface,
+            subject: nic.name.as_str().to_owned(),
+            evidence,
+        });
+    }
+    // Of networks, which come and go, one line.
+    let networks = topology.networks.iter().filter(|network| !network.name.is_prefix());
+    let networks = networks.map(|network| network.name.stem());
+    let names = networks.chain(topology.flats.iter().map(|flat| flat.name.as_str()));
+    let here: BTreeSet<&str> = host.links.values().map(|link| link.name.as_str()).collect();
+    let absent: Vec<&str> = names.filter(|name| !here.contains(name)).collect();
+    if !absent.is_empty() {
+        let (are, names) = (if absent.len() == 1 { "is" } else { "are" }, few(absent));
+        risks.push(Risk {
+            severity: Severity::Low,
+            name: Name::AbsentInterface,
+            evidence: format!("{names} {are} not here."),
+            subject: names,
         });
     }
 }

@@ -111,6 +111,14 @@ names! {
     UnknownBridge = "unknown-bridge",
         "The rules keep it out of guarded NICs; between it and NICs that every network reaches they decide nothing.",
         "Add a [[bridge]] for it to the file: `isoplan discover` drafts one.";
+    /// An entry of the file names what is not here.
+    AbsentInterface = "absent-interface",
+        "Rules go by name: what goes by another name on this host is not closed by them.",
+        "Compare the name with `ip link`; where the interface comes later, leave the file as it is.";
+    /// A link with an address that no entry of the file names.
+    UnknownLink = "unknown-link",
+        "The networks of the file do not reach what is behind it; whether others do is decided by no rule of it.",
+        "Add a [[nic]] for it to the file: `isoplan discover` drafts one.";
     /// A network on a guarded NIC that the file does not list.
     UnlistedSubnet = "unlisted-subnet",
         "By its link it is guarded; by its prefix it is not: by another route, or at this host's own address there, it is open.",

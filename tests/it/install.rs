@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::pty::openpty;
 
 use crate::ISOPLAN;
 use crate::docs::check_json;
@@ -159,25 +162,61 @@ fn a_mask_of_the_shell_changes_nothing() {
     assert_eq!(files["etc/systemd/system/isoplan.service"].1, 0o644);
 }
 
+/// An image with what units name: systemd-analyze looks for programs and units on the root that it is given.
+fn image_for_systemd() -> Image {
+    let image = Image::new();
+    for program in ["root/usr/sbin/isoplan", "root/usr/lib/systemd/systemd-sysctl", "root/usr/sbin/nft"] {
+        image.write(program, "");
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(image.path(program), executable).expect("make it executable");
+    }
+    let units = Path::new("/lib/systemd/system");
+    for unit in fs::read_dir(units).into_iter().flatten().flatten() {
+        let (path, name) = (unit.path(), unit.file_name().to_string_lossy().into_owned());
+        if path.is_file() && !path.is_symlink() {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            image.write(&format!("root/lib/systemd/system/{name}"), &text);
+        }
+    }
+    image
+}
+
+/// The service and the timer that docs/operate.md has for metrics, as they are there.
+#[test]
+fn the_units_of_the_docs_are_valid() {
+    let image = image_for_systemd();
+    let blocks = include_str!("../../docs/operate.md").split("```ini\n").skip(1);
+    let mut units = Vec::new();
+    for block in blocks {
+        let (text, _) = block.split_once("```").expect("the block ends");
+        let path = text.lines().next().and_then(|line| line.strip_prefix("# /")).expect("a path");
+        image.write(&format!("root/{path}"), text);
+        units.push(path.rsplit('/').next().expect("a name").to_owned());
+        if path.ends_with(".service") {
+            assert!(text.contains("\nSuccessExitStatus=2\n"), "{text}");
+        }
+    }
+    assert_eq!(units, ["isoplan-metrics.service", "isoplan-metrics.timer"]);
+    let order = ["verify", "isoplan-metrics.service", "isoplan-metrics.timer"];
+    let Some((_, said)) = image.tool("systemd-analyze", &order) else {
+        eprintln!("skipped: no systemd-analyze");
+        return;
+    };
+    assert!(!said.contains("isoplan"), "{said}");
+    // It would have told.
+    image.write(
+        "root/etc/systemd/system/isoplan-metrics.service.d/x.conf",
+        "[Service]\nSuccessExitStatus=two\n",
+    );
+    let (_, said) = image.tool("systemd-analyze", &order).expect("run systemd-analyze");
+    assert!(said.contains("isoplan-metrics.service.d/x.conf"), "{said}");
+}
+
 /// systemd takes every line of the units, and their order has no cycle.
 #[test]
 fn the_units_are_valid() {
     for topology in ["a.toml", "sysctl.toml"] {
-        let image = Image::new();
-        // What the units name: systemd-analyze looks for programs and units on the root that it is given.
-        for program in ["root/usr/sbin/isoplan", "root/usr/lib/systemd/systemd-sysctl", "root/usr/sbin/nft"] {
-            image.write(program, "");
-            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-            fs::set_permissions(image.path(program), executable).expect("make it executable");
-        }
-        let units = Path::new("/lib/systemd/system");
-        for unit in fs::read_dir(units).into_iter().flatten().flatten() {
-            let (path, name) = (unit.path(), unit.file_name().to_string_lossy().into_owned());
-            if path.is_file() && !path.is_symlink() {
-                let text = fs::read_to_string(&path).unwrap_or_default();
-                image.write(&format!("root/lib/systemd/system/{name}"), &text);
-            }
-        }
+        let image = image_for_systemd();
         let required = ["--require-for", "docker.service"];
         image.install(topology, &required).ok();
         let order = ["verify", "sysinit.target", "multi-user.target", "isoplan.service"];
@@ -365,6 +404,35 @@ fn a_dry_run_shows_every_file_and_writes_none() {
     }
     let shown = image.run(&["install", "b.toml", "--dry-run", "--exec-path", "/usr/sbin/isoplan"]).ok();
     assert!(shown.contains("+ name = \"eth2\""), "{shown}");
+}
+
+/// The question is below a list that fits on a screen, and long files do not push it away.
+#[test]
+fn the_question_is_below_a_short_list() {
+    let image = Image::new();
+    let ask = |more: &[&str]| {
+        let terminal = openpty(None, None).expect("open a terminal");
+        let mut master = fs::File::from(terminal.master);
+        master.write_all(b"n\n").expect("type");
+        let arguments = ["install", "a.toml", "--exec-path", "/usr/sbin/isoplan"];
+        let mut command = image.command(&[&arguments, more].concat());
+        let output = command.stdin(terminal.slave).output().expect("run isoplan");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let before = image.files();
+    let shown = ask(&[]);
+    let (listing, list) = shown.split_once("In short:\n").expect("a list");
+    assert!(listing.contains(" lines more (--all shows them)"), "{listing}");
+    let marked = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with(['+', '~', '-']));
+        lines.map(|line| line.split("  ").next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(marked(listing), marked(list));
+    assert_eq!(marked(list).len(), list.lines().count(), "{list}");
+    let all = ask(&["--all"]);
+    assert!(!all.contains("lines more") && all.len() > shown.len(), "{all}");
+    assert_eq!(image.files(), before);
 }
 
 /// Runs isoplan and kills it after that long. Whether it was still there to be killed.

@@ -225,6 +225,39 @@ fn bridges_and_subnets_that_the_file_does_not_list() {
     });
 }
 
+/// The file says eth1 where the host says ens5: the rules are in place and close nothing.
+#[test]
+fn interfaces_that_are_called_otherwise() {
+    in_namespace(|| {
+        own_etc();
+        let (host, isoplan) = start();
+        let (absent, unknown) = ("absent-interface", "unknown-link");
+        // Without an address nothing is behind it.
+        host.ip("link add veth9 type veth peer name veth9p\nlink set veth9 up\n").expect("make a link");
+        check(&isoplan, &[]);
+        host.ip("address add 10.5.0.1/24 dev veth9\naddress add 2001:db8::1/64 dev veth9\n")
+            .expect("add addresses");
+        let told = "Link veth9, with address 10.5.0.1/24, 2001:db8::1/64, is in no entry";
+        check(&isoplan, &[(unknown, "low", told)]);
+        host.ip("link delete veth9\nlink set eth1 down\nlink set eth1 name ens5\nlink set ens5 up\n")
+            .expect("rename it");
+        check(
+            &isoplan,
+            &[
+                (unknown, "low", "Link ens5, with address 192.168.57.10/24, is in no entry"),
+                (absent, "medium", "nic eth1 (storage) is not here, and ens5, which is in no entry"),
+            ],
+        );
+        let text = isoplan.run(&["status", "topology.toml"]).ok();
+        assert!(text.contains("medium  absent-interface") && !text.contains("No residual risk"), "{text}");
+        host.ip("link delete ens5\n").expect("delete it");
+        check(&isoplan, &[(absent, "low", "nic eth1 (storage) is not here.")]);
+        host.ip("link delete docker0\n").expect("delete it");
+        let nic = (absent, "low", "nic eth1 (storage) is not here.");
+        check(&isoplan, &[nic, (absent, "low", "docker0 is not here.")]);
+    });
+}
+
 #[test]
 fn filters_of_tc() {
     in_namespace(|| {
@@ -467,6 +500,7 @@ fn what_this_kernel_cannot_make() {
             "Flowtable fast of table inet filter takes over flows between eth0, eth1; nic eth1 (storage) is among them.",
         ),
         (Severity::Medium, Name::XdpProgram, "nic eth1 (storage) runs XDP program 7."),
+        (Severity::Low, Name::AbsentInterface, "docker0 is not here."),
         (
             Severity::Low,
             Name::TcProgram,
