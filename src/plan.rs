@@ -41,7 +41,7 @@ pub struct Plan<'t> {
 impl<'t> Plan<'t> {
     /// Works out the changes. What an earlier apply kept open stays so.
     pub fn new(topology: &'t Topology, live: &LiveState) -> Self {
-        Self::with_kept(topology, live, Kept::live(&live.ruleset))
+        Self::with_kept(topology, live, Kept::in_place(live))
     }
 
     /// Works out the changes, with these connections kept open and no other. An approach without rules keeps none.

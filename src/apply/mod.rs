@@ -6,15 +6,19 @@
 mod error;
 mod files;
 pub mod journal;
+mod kept;
 mod record;
 mod rollback;
 pub mod state_dir;
 mod sysctls;
+mod tables;
 mod watcher;
 
 pub use error::Error;
+pub use kept::kept;
 pub use record::{Before, Change, Confirm, Pending, Phase, Verb, boot_time, last, now, pending};
 pub use rollback::{read_before, roll_back};
+pub use tables::carry_out_tables;
 pub use watcher::{Confirmed, STAGE, confirm, run as stage};
 
 use std::collections::BTreeMap;
@@ -22,11 +26,13 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
+use self::kept::Listing;
 use self::state_dir::{Lock, StateDir};
 use crate::approach::{Desired, SysctlKey};
 use crate::diff::{
     Diff, Journaled, LiveState, SysctlWrite, diff, passed, restoring, same_tables, table_name,
 };
+use crate::flows::keep::Kept;
 use crate::live;
 use crate::netlink::{CommitError, Nftables, encode};
 use crate::ruleset::{Op, Ruleset};
@@ -125,6 +131,7 @@ fn carry_out_as(
     let before = moved.as_ref().unwrap_or(before);
     // Before the first change: if this process dies now, the values that were there are known.
     let ledger = Ledger::new(planned, before);
+    let listing = Listing::begin(state, Kept::live(&desired.ruleset)).map_err(Error::State)?;
     let entry = purpose.map(|purpose| ledger.record(state, desired, planned, before, purpose)).transpose();
     let mut entry = entry.map_err(Error::State)?;
     if let Some(window) = purpose.and_then(|purpose| purpose.confirm_within)
@@ -142,6 +149,7 @@ fn carry_out_as(
             watcher::disarm(&entry.change);
         }
     })?;
+    listing.finish();
     ledger.close(state);
     if let Some(entry) = entry {
         let _ = entry.finish();
@@ -204,6 +212,7 @@ fn still_so(
         return Ok(None);
     }
     let now = live::read(nftables, keys(), journal).map_err(Error::Live)?;
+    let now = LiveState { kept: before.kept.clone(), ..now };
     let again = diff(desired, &now);
     if again.ops == planned.ops && again.sysctls == planned.sysctls {
         Ok(Some(now))
@@ -266,6 +275,7 @@ impl Ledger {
             after: desired.ruleset.clone(),
             sysctls: passed(&values, &planned.sysctls),
             text: purpose.text.map(str::to_owned),
+            kept: before.kept.clone(),
         };
         record::Entry::begin(state, change, &before)
     }

@@ -16,6 +16,7 @@ use super::state_dir::{Error, StateDir};
 use super::{files, journal};
 use crate::approach::SysctlKey;
 use crate::diff::{Journaled, LiveState, Passed, Past};
+use crate::flows::keep::Kept;
 use crate::ruleset::Ruleset;
 use crate::saved::{self, Text};
 
@@ -218,6 +219,8 @@ pub struct Before {
     /// The text of the topology that was applied, whole: by it, and not by a file's name, others know what it
     /// was. None for a `remove`, and in a record of an isoplan that did not write it.
     pub text: Option<String>,
+    /// The connections that were kept open.
+    pub kept: Kept,
 }
 
 #[derive(Serialize)]
@@ -229,6 +232,8 @@ struct BeforeBody<'b> {
     sysctls: &'b BTreeMap<SysctlKey, Passed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'b str>,
+    #[serde(skip_serializing_if = "Kept::is_empty")]
+    kept: &'b Kept,
 }
 
 #[derive(Deserialize)]
@@ -245,6 +250,8 @@ struct BeforeDocument {
     sysctls: BTreeMap<SysctlKey, Passed>,
     #[serde(default)]
     text: Option<String>,
+    #[serde(default)]
+    kept: Kept,
 }
 
 impl Before {
@@ -260,7 +267,7 @@ impl Before {
         let bytes = bytes.ok_or_else(|| fault("it is gone".to_owned()))?;
         let document: BeforeDocument =
             saved::read(BEFORE, VERSION, &bytes).map_err(|error| fault(error.to_string()))?;
-        let BeforeDocument { id, ruleset, journal, after, sysctls, text, .. } = document;
+        let BeforeDocument { id, ruleset, journal, after, sysctls, text, kept, .. } = document;
         if id != change.id {
             return Err(fault(format!("it is of change {id} and not of {}", change.id)));
         }
@@ -275,7 +282,7 @@ impl Before {
         let entries =
             journal.iter().flat_map(|entry| [(&entry.key, &entry.original), (&entry.key, &entry.written)]);
         check_values(values.chain(entries)).map_err(fault)?;
-        Ok(Self { ruleset, journal, after: state.ruleset, sysctls, text })
+        Ok(Self { ruleset, journal, after: state.ruleset, sysctls, text, kept })
     }
 
     /// The change as what is to be undone.
@@ -328,6 +335,7 @@ impl<'s> Entry<'s> {
             after: &before.after,
             sysctls: &before.sysctls,
             text: before.text.as_deref(),
+            kept: &before.kept,
         };
         let entry = Self { state, change, previous };
         saved::write(BEFORE, VERSION, &body)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use super::kept::Listing;
 use super::record::{self, Before, Change, Phase};
 use super::state_dir::{self, StateDir};
 use super::{
@@ -63,6 +64,10 @@ pub fn roll_back(
     if again.diff.ops != planned.diff.ops || again.diff.sysctls != planned.diff.sysctls {
         return Err(Error::PlanIsStale);
     }
+    let listing = match Listing::begin(state, before.kept.clone()) {
+        Err(error) if !overdue => return Err(Error::State(error)),
+        listing => listing.ok(),
+    };
     let noted = note(state, change, before, planned, &now);
     if !overdue {
         noted.map_err(Error::State)?;
@@ -73,6 +78,9 @@ pub fn roll_back(
             let _ = journal::write(state, &live.journal);
         }
     })?;
+    if let Some(listing) = listing {
+        listing.finish();
+    }
     let _ = journal::write(state, &journal_after(before, planned));
     let over =
         Change { phase: Phase::Undone { at: record::now(), overdue }, confirm: None, ..change.clone() };

@@ -44,6 +44,13 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// The list of kept connections is there and cannot be understood.
+    Kept {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The journal is there and cannot be understood.
     Journal {
         /// Which.
@@ -68,6 +75,9 @@ impl std::fmt::Display for Error {
             Self::Record { path, what } => {
                 write!(f, "cannot read the record of the last change {}: {what}", path.display())
             }
+            Self::Kept { path, what } => {
+                write!(f, "cannot read the list of kept connections {}: {what}", path.display())
+            }
             Self::Journal { path, what } => write!(f, "cannot read the journal {}: {what}", path.display()),
         }
     }
@@ -77,7 +87,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Open { source, .. } | Self::Namespace { source } => Some(source),
-            Self::Shared { .. } | Self::Record { .. } | Self::Journal { .. } => None,
+            Self::Shared { .. } | Self::Record { .. } | Self::Kept { .. } | Self::Journal { .. } => None,
         }
     }
 }
@@ -126,6 +136,11 @@ impl StateDir {
     /// The journal of sysctls.
     pub fn journal(&self) -> PathBuf {
         self.path.join("sysctls.json")
+    }
+
+    /// Which connections an apply keeps open.
+    pub fn kept(&self) -> PathBuf {
+        self.path.join("kept.json")
     }
 
     /// What the last change is, and how far it has come.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::not_permitted;
-use crate::apply::journal;
 use crate::apply::state_dir::{self, StateDir};
+use crate::apply::{self, journal};
 use crate::approach::SysctlKey;
 use crate::diff::LiveState;
 use crate::error::Failure;
@@ -53,10 +53,15 @@ impl Host {
             };
             Failure::from_error(&error).hint(hint)
         })?;
-        live::read(&mut self.nftables, keys, journal).map_err(|error| match error {
+        let kept = apply::kept(&self.state).map_err(|error| {
+            Failure::from_error(&error)
+                .hint("it says which open connections isoplan keeps; move it away, and none is kept")
+        })?;
+        let live = live::read(&mut self.nftables, keys, journal).map_err(|error| match error {
             live::Error::Ruleset(error) => reading_failed(&error, &self.command),
             error => Failure::from_error(&error),
-        })
+        })?;
+        Ok(LiveState { kept, ..live })
     }
 }
 

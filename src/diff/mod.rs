@@ -17,6 +17,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::approach::{Desired, Sysctl, SysctlKey};
+use crate::flows::keep::Kept;
 use crate::ruleset::{Family, Op, RuleId, Ruleset, TABLE_NAME, Table};
 use crate::topology::EntryId;
 
@@ -36,6 +37,9 @@ pub struct LiveState {
     pub links: Option<BTreeSet<String>>,
     /// This host's own addresses, by link, those that are only ever used on the link left out.
     pub addresses: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// The connections that an apply noted as kept open.
+    #[serde(default, skip_serializing_if = "Kept::is_empty")]
+    pub kept: Kept,
 }
 
 impl LiveState {

@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::Flow;
+use crate::diff::LiveState;
 use crate::ruleset::{ElementKey, Family, Ruleset, padded_name};
 
 /// The packets of one direction of a flow, as the input and forward hooks see them: after destination NAT, before
 /// source NAT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeptTuple {
     /// Who sends.
     pub source: IpAddr,
@@ -22,7 +26,8 @@ pub struct KeptTuple {
 
 /// Connections to keep. Two sets for each family, because nft takes no concatenation of more than five fields
 /// (`TYPE_BITS` 6 of 32).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kept {
     /// Two for each connection, one for each direction.
     pub tuples: BTreeSet<KeptTuple>,
@@ -112,7 +117,20 @@ impl Kept {
         ElementKey::value(bytes)
     }
 
-    /// What a live rule set keeps.
+    /// What an apply has kept and is still in place: anybody could have made sets of these names.
+    pub fn in_place(live: &LiveState) -> Self {
+        let Self { mut tuples, mut from } = Self::live(&live.ruleset);
+        tuples.retain(|tuple| live.kept.tuples.contains(tuple));
+        from.retain(|source| live.kept.from.contains(source));
+        Self { tuples, from }
+    }
+
+    /// Both together.
+    pub fn with(&self, other: &Self) -> Self {
+        Self { tuples: &self.tuples | &other.tuples, from: &self.from | &other.from }
+    }
+
+    /// What a rule set keeps.
     pub fn live(ruleset: &Ruleset) -> Self {
         let mut kept = Self::default();
         let Some(table) = ruleset.get(&Family::Inet) else { return kept };

@@ -176,9 +176,17 @@ fn what_is_kept_reads_back_and_saves_those_flows_alone() {
     assert_eq!(Kept::live(&plan.desired.ruleset), found.kept);
 
     // The same table as what is planned and as what is there.
-    let live = LiveState { ruleset: plan.desired.ruleset.clone(), ..LiveState::default() };
+    let live =
+        LiveState { ruleset: plan.desired.ruleset.clone(), kept: found.kept.clone(), ..LiveState::default() };
     let again = Plan::new(&topology, &live);
     assert_eq!(again.desired.ruleset, plan.desired.ruleset);
+    // What is not on the list is nobody's: neither an element more, nor all of it.
+    let mut fewer = live.clone();
+    let one = *fewer.kept.tuples.iter().next().expect("a tuple");
+    fewer.kept.tuples.remove(&one);
+    assert!(!Plan::new(&topology, &fewer).kept.tuples.contains(&one));
+    fewer.kept = Kept::default();
+    assert_eq!(Plan::new(&topology, &fewer).kept, Kept::default());
     let intent = Intent::new(&topology);
     let host = host();
     let nothing = LiveState::default();

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use crate::approach::SysctlKey;
 use crate::diff::{Journaled, LiveState};
+use crate::flows::keep::Kept;
 use crate::netlink::{self, Nftables};
 use crate::ruleset::TABLE_NAME;
 
@@ -55,7 +56,7 @@ impl std::error::Error for Error {
 }
 
 /// Reads the tables named isoplan, the sysctls of a plan and those in the journal, and the links, of
-/// the network namespace that the calling thread is in.
+/// the network namespace that the calling thread is in. What is kept open is in the state directory, and left out.
 ///
 /// # Errors
 ///
@@ -74,6 +75,7 @@ pub fn read(
         journal,
         links: links().ok(),
         addresses: addresses(),
+        kept: Kept::default(),
     })
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Error, LOCK_EVERY, Standing, Watch, systemd};
 use crate::apply::{self, Purpose, Verb, journal};
-use crate::approach::{self, Desired, SysctlKey, desired};
-use crate::diff::{Action, Diff, LiveState, diff};
+use crate::approach::{self, Approach, Desired, SysctlKey, desired};
+use crate::diff::{Action, Diff, Journaled, LiveState, diff};
 use crate::error::Failure;
 use crate::flows::keep::Kept;
 use crate::intent::Intent;
@@ -18,6 +18,8 @@ impl Watch<'_> {
     /// Reads everything, and does what is to be done about it.
     pub(super) fn look(&mut self) -> Result<(), Error> {
         self.again = None;
+        // With it, the tables alone are repaired: what is missing of them needs no state directory.
+        let mut trouble = None;
         let _lock = if self.config.report {
             None
         } else {
@@ -35,7 +37,10 @@ impl Watch<'_> {
                     self.again = Some(self.now().after(LOCK_EVERY));
                     return Ok(());
                 }
-                Err(error) => return self.failed(Error::State(error)),
+                Err(error) => {
+                    trouble = Some(Error::State(error));
+                    None
+                }
             }
         };
         self.waits_for_lock = false;
@@ -43,18 +48,32 @@ impl Watch<'_> {
         self.hear();
         let now = self.now();
         self.burst.looked(now);
-        let live = match self.read() {
+        let journal = journal::read(&self.config.state).unwrap_or_else(|error| {
+            trouble.get_or_insert(Error::State(error));
+            Vec::new()
+        });
+        let is_table = self.desired.approach == Approach::Nftables && !self.config.report;
+        if !is_table && let Some(error) = trouble {
+            return self.failed(error);
+        }
+        let live = match self.read(journal) {
             Ok(live) => live,
             Err(error) => return self.failed(error),
         };
-        let wanted = present(&self.desired, &live);
+        let mut wanted = present(&self.desired, &live);
+        if trouble.is_some() {
+            wanted.sysctls.clear();
+        }
         let diff = diff(&wanted, &live);
         if !self.config.report && self.is_for_another(&live, &diff) {
             return Ok(());
         }
         let matters = matters(&diff);
         if diff.is_empty() {
-            return self.in_place(&diff);
+            return match trouble {
+                Some(error) => self.failed(error),
+                None => self.in_place(&diff),
+            };
         }
         if self.config.report {
             self.report(&diff, matters);
@@ -66,16 +85,18 @@ impl Watch<'_> {
             self.tell_status();
             return Ok(());
         }
-        self.repair(&wanted, &diff, &live, &matters)
+        self.repair(&wanted, &diff, &live, &matters, trouble)
     }
 
-    fn read(&mut self) -> Result<LiveState, Error> {
-        let journal = journal::read(&self.config.state).map_err(Error::State)?;
+    fn read(&mut self, journal: Vec<Journaled>) -> Result<LiveState, Error> {
         let keys: Vec<SysctlKey> = self.desired.sysctls.iter().map(|sysctl| sysctl.key.clone()).collect();
-        live::read(&mut self.nftables, keys, journal).map_err(|error| match error {
+        let live = live::read(&mut self.nftables, keys, journal).map_err(|error| match error {
             live::Error::Ruleset(error) => Error::Kernel(error),
             error => Error::Live(error),
-        })
+        })?;
+        // Without the list nothing is kept.
+        let kept = apply::kept(&self.config.state);
+        Ok(LiveState { kept: self.heeded("kept", kept).unwrap_or_default(), ..live })
     }
 
     /// Whether the host is in the hands of another isoplan: then nothing is repaired.
@@ -104,8 +125,9 @@ impl Watch<'_> {
             }
             return false;
         }
-        if !is_new {
-            return was_away;
+        // What is applied again as it was leaves no record of its own, but the file may be another by then.
+        if !is_new && !was_away {
+            return false;
         }
         // One that cannot be read proves nothing.
         let applied = record.text_applied(&self.config.state).unwrap_or_default();
@@ -190,6 +212,7 @@ impl Watch<'_> {
         self.drift.clear();
         self.forget_suspects();
         self.trouble = None;
+        self.failure = None;
         self.on_record = false;
         self.ready(diff)
     }
@@ -234,16 +257,20 @@ impl Watch<'_> {
         self.forget_suspects();
     }
 
+    /// Leads back to what is wanted. `trouble`: why that can only be done with the tables.
     fn repair(
         &mut self,
         wanted: &Desired,
         diff: &Diff,
         live: &LiveState,
         matters: &BTreeSet<Matter>,
+        trouble: Option<Error>,
     ) -> Result<(), Error> {
         let since = self.since;
         let (nftables, state) = (&mut self.nftables, &self.config.state);
-        let done = if self.on_record {
+        let done = if trouble.is_some() {
+            apply::carry_out_tables(nftables, wanted, diff, live)
+        } else if self.on_record {
             let topology = &self.config.topology.file;
             let text = Some(self.config.text.as_str());
             let purpose = Purpose { verb: Verb::Apply, topology, text, confirm_within: None };
@@ -261,11 +288,25 @@ impl Watch<'_> {
                 self.burst.told(now);
                 return Ok(());
             }
+            // Drops do not wait for the state directory, nor for a sysctl.
+            Err(error @ (apply::Error::State(_) | apply::Error::Sysctl { .. })) if trouble.is_none() => {
+                let error = Error::Apply(error);
+                let wanted = Desired { sysctls: Vec::new(), ..wanted.clone() };
+                let live = LiveState { journal: Vec::new(), ..live.clone() };
+                let tables = crate::diff::diff(&wanted, &live);
+                if tables.ops.is_empty() || wanted.approach != Approach::Nftables {
+                    return self.failed(error);
+                }
+                return self.repair(&wanted, &tables, &live, &crate::vigil::matters(&tables), Some(error));
+            }
             Err(error) => return self.failed(Error::Apply(error)),
         }
         self.repairs += 1;
-        self.on_record = false;
-        self.trouble = None;
+        if trouble.is_none() {
+            self.on_record = false;
+            self.trouble = None;
+            self.failure = None;
+        }
         self.drift.clear();
         self.record = self.read_record();
         let fights = self.fights.repaired(now, matters, &self.suspects);
@@ -281,6 +322,9 @@ impl Watch<'_> {
         self.forget_suspects();
         if let Some(fight) = fights.into_iter().min_by_key(|fight| fight.pause) {
             self.tell_of(&fight);
+        }
+        if let Some(error) = trouble {
+            return self.failed(error);
         }
         self.ready(diff)
     }
@@ -324,7 +368,7 @@ impl Watch<'_> {
         format!("{who}; {outcome}: {} ({}{more})", counts.join(", "), changes.join(", "))
     }
 
-    /// Before it is ready a failure ends it; then it is said, and tried again.
+    /// Before it is ready a failure ends it; then it is said, once while it lasts, and tried again.
     fn failed(&mut self, error: Error) -> Result<(), Error> {
         if self.standing == Standing::Starting {
             return Err(error);
@@ -338,7 +382,10 @@ impl Watch<'_> {
         let now = self.now();
         self.in_trouble(now);
         self.manager.status(&format!("Failed: {message}"));
-        self.line(Level::Error, Event::Failed, message);
+        if self.failure.as_ref() != Some(&message) {
+            self.line(Level::Error, Event::Failed, &message);
+            self.failure = Some(message);
+        }
         Ok(())
     }
 
@@ -399,7 +446,7 @@ impl Watch<'_> {
 /// they are written when the interface appears. With the connections that an apply kept open.
 fn present(desired: &Desired, live: &LiveState) -> Desired {
     let mut desired = desired.clone();
-    approach::keep(&mut desired, &Kept::live(&live.ruleset));
+    approach::keep(&mut desired, &Kept::in_place(live));
     desired.sysctls.retain(|sysctl| live.sysctls.contains_key(&sysctl.key));
     desired
 }

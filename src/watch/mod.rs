@@ -24,6 +24,7 @@ use self::peers::Record;
 use self::systemd::Manager;
 use crate::apply::state_dir::{self, Lock, StateDir};
 use crate::approach::{Desired, desired};
+use crate::error::Failure;
 use crate::intent::Intent;
 use crate::netlink::events::{RoutingEvents, RulesetEvents, SOCKET_RECEIVE_BUFFER};
 use crate::netlink::{self, Nftables};
@@ -168,7 +169,11 @@ struct Watch<'w> {
     again: Option<Moment>,
     waits_for_lock: bool,
     trouble: Option<u64>,
+    /// What was said last of why something failed, until all is well.
+    failure: Option<String>,
     said: BTreeSet<String>,
+    /// The files of the state directory that cannot be read, which was said.
+    unread: BTreeSet<&'static str>,
     sysctls_at: Moment,
     remarks_at: Option<Moment>,
     alive_at: Option<Moment>,
@@ -245,7 +250,9 @@ impl<'w> Watch<'w> {
             again: Some(start),
             waits_for_lock: false,
             trouble: None,
+            failure: None,
             said: BTreeSet::new(),
+            unread: BTreeSet::new(),
             sysctls_at: start.after(SYSCTLS_EVERY),
             remarks_at: Some(start),
         })
@@ -434,10 +441,26 @@ impl<'w> Watch<'w> {
 
     /// The record of the last change. One that cannot be read says nothing: the policy is kept all the same.
     fn read_record(&mut self) -> Record {
-        Record::read(&self.config.state).unwrap_or_else(|error| {
-            self.line(Level::Error, Event::Failed, error.to_string());
-            self.record.clone()
-        })
+        let record = Record::read(&self.config.state);
+        self.heeded("record", record).unwrap_or_else(|| self.record.clone())
+    }
+
+    /// What a file of the state directory says. That it cannot be read or understood is said once.
+    fn heeded<T>(&mut self, file: &'static str, read: Result<T, state_dir::Error>) -> Option<T> {
+        match read {
+            Ok(value) => {
+                self.unread.remove(file);
+                Some(value)
+            }
+            Err(error) => {
+                if self.unread.insert(file) {
+                    let failure = Failure::from_error(&error);
+                    let message = [vec![failure.message], failure.causes].concat().join(": ");
+                    self.line(Level::Error, Event::Failed, message);
+                }
+                None
+            }
+        }
     }
 
     fn end(&mut self, why: &str) {

@@ -229,6 +229,16 @@ fn what_is_kept_stays_open_and_nothing_else_gets_in() {
         let flat = plan.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat.contains(&format!("{kept} connections that were open before are kept")), "{plan}");
 
+        // One more in the same set is none that isoplan kept.
+        let more = "element inet isoplan kept_v4 { 172.17.0.2 . 192.168.57.5 . tcp . 9 . 9 }";
+        lab.host().nft_load(&format!("add {more}")).expect("add an element");
+        assert_eq!(isoplan.run(&["status", "topology.toml"]).code, Some(2));
+        lab.host().nft_load(&format!("delete {more}")).expect("delete it");
+        assert_eq!(isoplan.run(&["status", "topology.toml"]).code, Some(0));
+        let state = std::fs::read_dir(isoplan.directory().join("state")).expect("list the state");
+        let list = state.flatten().next().expect("a directory").path().join("kept.json");
+        assert!(list.exists());
+
         // A flow that has ended does not come back with the same addresses and ports.
         let mut conntrack = Conntrack::open().expect("open conntrack");
         let to_storage: Vec<usize> = (0..open.len())
@@ -258,6 +268,7 @@ fn what_is_kept_stays_open_and_nothing_else_gets_in() {
         let plain = isoplan.run(&["apply", "topology.toml", "--dry-run", "--json"]).json();
         let cuts = planned(&plain["plan"]);
         isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+        assert!(!list.exists());
         let after = alive(&mut open, 4);
         let mut cut: BTreeMap<(String, String), u64> = BTreeMap::new();
         for at in (0..open.len()).filter(|at| !after[*at] && !to_storage.contains(at)) {

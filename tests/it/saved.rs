@@ -197,7 +197,7 @@ fn state() -> impl Strategy<Value = LiveState> {
                 written: value.clone(),
             });
             let journal = journal.take(2).collect();
-            LiveState { ruleset, generation, sysctls, journal, links, addresses }
+            LiveState { ruleset, generation, sysctls, journal, links, addresses, ..LiveState::default() }
         })
 }
 

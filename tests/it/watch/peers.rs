@@ -26,6 +26,7 @@ fn after_a_remove_it_stands_down_until_it_is_told_otherwise() {
                 until("the policy is back", LIMIT, || {
                     listing(&host) == policy && forwarding(&host)[0] == "1"
                 });
+                watch.wait(mark, "repaired");
             } else {
                 isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
                 watch.wait(mark, "resumed");
