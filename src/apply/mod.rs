@@ -19,7 +19,7 @@ pub use kept::kept;
 pub use record::{Before, Change, Confirm, Pending, Phase, Verb, boot_time, last, now, pending};
 pub use rollback::{read_before, roll_back};
 pub use tables::carry_out_tables;
-pub use watcher::{Confirmed, STAGE, confirm, run as stage};
+pub use watcher::{Confirmed, STAGE, confirm, run as stage, undo_overdue};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -276,6 +276,7 @@ impl Ledger {
             sysctls: passed(&values, &planned.sysctls),
             text: purpose.text.map(str::to_owned),
             kept: before.kept.clone(),
+            wanted: record::wanted(desired),
         };
         record::Entry::begin(state, change, &before)
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state_dir::{Error, StateDir};
 use super::{files, journal};
-use crate::approach::SysctlKey;
+use crate::approach::{Desired, SysctlKey};
 use crate::diff::{Journaled, LiveState, Passed, Past};
 use crate::flows::keep::Kept;
 use crate::ruleset::Ruleset;
@@ -110,6 +110,12 @@ impl Change {
     pub const fn is_pending(&self) -> bool {
         self.confirm.is_some() && self.is_undoable()
     }
+
+    /// Whether its time has been over for a while, so that whoever was to undo it is gone or has failed.
+    pub fn is_overdue(&self) -> bool {
+        let over = |confirm: &Confirm| boot_time() >= confirm.deadline.saturating_add(GRACE);
+        self.is_pending() && self.confirm.as_ref().is_some_and(over)
+    }
 }
 
 /// A change that waits to be confirmed.
@@ -117,9 +123,14 @@ impl Change {
 pub struct Pending {
     /// Which.
     pub change: Change,
-    /// How long it still waits; `None` when it is overdue, because its watcher was killed or could not undo it.
+    /// How long it still waits, 0 while it is being undone; `None` when it is overdue, because its watcher was
+    /// killed or could not undo it.
     pub left: Option<Duration>,
 }
+
+/// So many milliseconds after its time, a change that is still there is overdue. Whoever is set to undo it is
+/// through by then.
+const GRACE: u64 = 3_000;
 
 /// `CLOCK_BOOTTIME`, in milliseconds.
 pub fn boot_time() -> u64 {
@@ -159,8 +170,8 @@ pub fn last(state: &StateDir) -> Result<Option<Change>, Error> {
 pub fn pending(state: &StateDir) -> Result<Option<Pending>, Error> {
     Ok(last(state)?.and_then(|change| {
         let deadline = change.confirm.as_ref().filter(|_| change.is_pending())?.deadline;
-        let left = deadline.checked_sub(boot_time()).filter(|left| *left > 0).map(Duration::from_millis);
-        Some(Pending { change, left })
+        let left = (!change.is_overdue()).then(|| deadline.saturating_sub(boot_time()));
+        Some(Pending { change, left: left.map(Duration::from_millis) })
     }))
 }
 
@@ -221,6 +232,8 @@ pub struct Before {
     pub text: Option<String>,
     /// The connections that were kept open.
     pub kept: Kept,
+    /// The sysctls that it was to leave, written or not, with their values.
+    pub wanted: BTreeMap<SysctlKey, String>,
 }
 
 #[derive(Serialize)]
@@ -234,6 +247,7 @@ struct BeforeBody<'b> {
     text: Option<&'b str>,
     #[serde(skip_serializing_if = "Kept::is_empty")]
     kept: &'b Kept,
+    wanted: &'b BTreeMap<SysctlKey, String>,
 }
 
 #[derive(Deserialize)]
@@ -252,9 +266,16 @@ struct BeforeDocument {
     text: Option<String>,
     #[serde(default)]
     kept: Kept,
+    wanted: BTreeMap<SysctlKey, String>,
 }
 
 impl Before {
+    /// Whether the change was to make exactly that: then to put it in place again changes nothing of what the
+    /// change is, and undoing it still leads back to what was before.
+    pub fn was_to_make(&self, desired: &Desired) -> bool {
+        self.after == desired.ruleset && self.wanted == wanted(desired)
+    }
+
     /// What there was before a change.
     ///
     /// # Errors
@@ -267,7 +288,7 @@ impl Before {
         let bytes = bytes.ok_or_else(|| fault("it is gone".to_owned()))?;
         let document: BeforeDocument =
             saved::read(BEFORE, VERSION, &bytes).map_err(|error| fault(error.to_string()))?;
-        let BeforeDocument { id, ruleset, journal, after, sysctls, text, kept, .. } = document;
+        let BeforeDocument { id, ruleset, journal, after, sysctls, text, kept, wanted, .. } = document;
         if id != change.id {
             return Err(fault(format!("it is of change {id} and not of {}", change.id)));
         }
@@ -281,8 +302,8 @@ impl Before {
         });
         let entries =
             journal.iter().flat_map(|entry| [(&entry.key, &entry.original), (&entry.key, &entry.written)]);
-        check_values(values.chain(entries)).map_err(fault)?;
-        Ok(Self { ruleset, journal, after: state.ruleset, sysctls, text, kept })
+        check_values(values.chain(entries).chain(&wanted)).map_err(fault)?;
+        Ok(Self { ruleset, journal, after: state.ruleset, sysctls, text, kept, wanted })
     }
 
     /// The change as what is to be undone.
@@ -298,6 +319,11 @@ impl Before {
             },
         }
     }
+}
+
+/// The sysctls of a desired state.
+pub(super) fn wanted(desired: &Desired) -> BTreeMap<SysctlKey, String> {
+    desired.sysctls.iter().map(|sysctl| (sysctl.key.clone(), sysctl.value.clone())).collect()
 }
 
 /// The record decides what is written to `/proc/sys`.
@@ -336,6 +362,7 @@ impl<'s> Entry<'s> {
             sysctls: &before.sysctls,
             text: before.text.as_deref(),
             kept: &before.kept,
+            wanted: &before.wanted,
         };
         let entry = Self { state, change, previous };
         saved::write(BEFORE, VERSION, &body)

@@ -4,10 +4,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
+use super::files;
 use crate::netlink;
+use crate::saved::{self, Text};
 
 /// Where state is kept unless the user says otherwise: a directory that a reboot empties, as a reboot
 /// resets the sysctls that it is about.
@@ -15,6 +20,25 @@ pub const DEFAULT: &str = "/run/isoplan";
 
 /// The lock that is held while the kernel is being changed.
 const LOCK: &str = "lock";
+
+/// The lock that a watch holds, and the kind of the document that names its file.
+const WATCH: &str = "watch.lock";
+const WATCHED: &str = "watched";
+
+#[derive(Serialize)]
+struct Watched {
+    topology: Text,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WatchedDocument {
+    #[serde(rename = "version")]
+    _version: u32,
+    #[serde(rename = "kind")]
+    _kind: String,
+    topology: Text,
+}
 
 /// Why the state directory cannot be used.
 #[derive(Debug)]
@@ -203,7 +227,39 @@ impl StateDir {
     ///
     /// When the directory cannot be used.
     pub fn try_lock_of_watch(&self) -> Result<Option<Lock>, Error> {
-        self.try_lock_of("watch.lock")
+        // Whoever asks whether a watch runs holds it for a moment.
+        const TRIES: u32 = 5;
+        for _ in 1..TRIES {
+            if let Some(lock) = self.try_lock_of(WATCH)? {
+                return Ok(Some(lock));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.try_lock_of(WATCH)
+    }
+
+    /// Whether a watch runs in this network namespace that repairs. Nothing is created.
+    pub fn is_watched(&self) -> bool {
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.path.join(WATCH));
+        let held = |file| matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, errno)) if errno == nix::errno::Errno::EWOULDBLOCK);
+        file.is_ok_and(held)
+    }
+
+    /// Says which file the watch keeps, for [`Self::watched`]. Without it the watch does all the same.
+    pub fn tell_watched(&self, topology: &Path) {
+        let topology = std::path::absolute(topology).unwrap_or_else(|_| topology.to_owned());
+        let body = Watched { topology: Text::new(&topology.to_string_lossy()) };
+        if let Ok(bytes) = saved::write(WATCHED, 1, &body) {
+            let _ = files::write(&self.path.join("watch.json"), &bytes);
+        }
+    }
+
+    /// The file that the watch keeps, as far as it is known.
+    pub fn watched(&self) -> Option<PathBuf> {
+        let bytes = files::read(&self.path.join("watch.json")).ok().flatten()?;
+        let document: WatchedDocument = saved::read(WATCHED, 1, &bytes).ok()?;
+        Some(PathBuf::from(document.topology.as_str()))
     }
 
     fn try_lock_of(&self, name: &str) -> Result<Option<Lock>, Error> {

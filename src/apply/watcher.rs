@@ -252,6 +252,28 @@ fn undo_now(
     }
 }
 
+fn undo_late(nftables: &mut Nftables, state: &StateDir, change: Change) -> Result<Change, Error> {
+    let (before, _) = read_before(nftables, state, &change)?;
+    undo_now(nftables, state, &change, &before)?;
+    disarm(&change);
+    Ok(record::last(state).map_err(Error::State)?.unwrap_or(change))
+}
+
+/// Undoes a change that is overdue, because whoever was to do so is gone or has failed. Hands back which.
+///
+/// # Errors
+///
+/// When the record cannot be read, or the change cannot be undone.
+pub fn undo_overdue(
+    nftables: &mut Nftables,
+    state: &StateDir,
+    _lock: &Lock,
+) -> Result<Option<Change>, Error> {
+    let pending = record::pending(state).map_err(Error::State)?;
+    let overdue = pending.filter(|pending| pending.left.is_none());
+    overdue.map(|overdue| undo_late(nftables, state, overdue.change)).transpose()
+}
+
 /// Waits until the change is settled, or its time is over.
 fn wait(state: &StateDir, id: u64, said: &mut impl io::Write) -> Result<(), Box<dyn std::error::Error>> {
     let watch = Watch::new(state, id).inspect_err(|error| {
@@ -319,10 +341,7 @@ pub fn confirm(nftables: &mut Nftables, state: &StateDir, _lock: &Lock) -> Resul
     }
     let is_overdue = change.confirm.as_ref().is_some_and(|confirm| confirm.deadline <= record::boot_time());
     if is_overdue {
-        let (before, _) = read_before(nftables, state, &change)?;
-        undo_now(nftables, state, &change, &before)?;
-        disarm(&change);
-        let change = record::last(state).map_err(Error::State)?.unwrap_or(change);
+        let change = undo_late(nftables, state, change)?;
         return Ok(Confirmed::RolledBack { change, now: true });
     }
     if change.phase != record::Phase::Done {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::host::Host;
-use super::rollback::{named, record_failed};
+use super::pending::{self, Meanwhile};
+use super::rollback::record_failed;
 use super::saved;
 use super::topology::TopologyArg;
 use super::{Output, StateArgs, not_permitted, open};
 use crate::apply::state_dir::{self, Lock};
 use crate::apply::{self, Purpose, Report, Verb};
-use crate::diff::{LiveState, table_name};
+use crate::diff::table_name;
 use crate::error::{Exit, Failure};
 use crate::flows::keep::Kept;
 use crate::netlink::CommitError;
@@ -35,8 +36,10 @@ pub(super) struct Args {
     /// Show the plan and stop there
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// Undo it again after this time (60s, 5m, 1h), unless `isoplan confirm` comes
-    #[arg(long, value_name = "TIME", value_parser = window)]
+    /// Undo it again after this time (90s, 5m, 1h; from 1s to 24h), unless `isoplan confirm` comes
+    ///
+    /// On a terminal without --yes it stays and asks. With --yes it returns at once.
+    #[arg(long, value_name = "TIME", value_parser = window, allow_hyphen_values = true)]
     confirm_within: Option<Duration>,
     /// Print the result as JSON (docs/json.md); needs --yes or --dry-run
     #[arg(long)]
@@ -68,6 +71,9 @@ struct ApplyJson<'a> {
     /// In how many seconds it is undone unless it is confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
     confirm_within: Option<f64>,
+    /// A change that waits to be confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<crate::status::Pending>,
     /// What was done, or with --dry-run would be.
     plan: PlanJson<'a>,
 }
@@ -111,20 +117,39 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             }
         }
     };
+    let act = !args.dry_run && !plan.diff.is_empty();
+    // What is known to be in the way is said before the plan.
+    let (plan, again) = if act {
+        let fixed = given.saved.is_some() || args.keep_established;
+        let found = pending::meanwhile(&host, plan, &live, fixed)?;
+        if !args.yes {
+            output.can_ask()?;
+        }
+        match found {
+            Meanwhile::Free(plan) => (plan, None),
+            Meanwhile::Again(plan, change) => (plan, Some(change)),
+        }
+    } else {
+        (plan, None)
+    };
     if !args.json {
+        if !plan.diff.is_empty() {
+            pending::tell_pending(&host, output);
+        }
         let text = render::plan::plan(&plan, output.style(args.all));
         let text = if is_again { text.replacen("In place:", "In place already:", 1) } else { text };
         output.data(&text)?;
     }
     let nothing = Report { transaction_bytes: 0, tries: 0 };
-    if args.dry_run || plan.diff.is_empty() {
-        return finish(args, output, &plan, None, nothing);
+    if !act {
+        return finish(args, output, &host, &plan, Done::Nothing, nothing);
     }
-    none_pending(&host)?;
-    let question = if plan.kept.is_empty() {
-        "\nApply this?".to_owned()
-    } else {
-        format!("\nApply this, and leave {} open connections past it?", plan.kept_connections())
+    let question = match &again {
+        Some(_) => "\nPut this in place again?".to_owned(),
+        None if plan.kept.is_empty() => "\nApply this?".to_owned(),
+        None => {
+            format!("\nApply this, and leave {} open connections past it?", plan.kept_connections())
+        }
     };
     if !args.yes && !output.ask(&question)? {
         output.note("Nothing has been changed.");
@@ -134,45 +159,94 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Some(lock) => lock,
         None => lock(&mut host, output, &command)?,
     };
-    none_pending(&host)?;
-    let purpose = Purpose {
-        verb: Verb::Apply,
-        topology: &topology.file,
-        text: Some(&given.text),
-        confirm_within: args.confirm_within,
+    let (nftables, state) = (&mut host.nftables, &host.state);
+    let done = match &again {
+        // It may have been kept or undone while this one was asking.
+        Some(change)
+            if apply::last(state).map_err(|error| record_failed(&error))?.as_ref() != Some(change) =>
+        {
+            Err(apply::Error::PlanIsStale)
+        }
+        Some(_) => apply::carry_out(nftables, state, &plan.desired, &plan.diff, &live),
+        None => {
+            pending::none_pending(&host)?;
+            let purpose = Purpose {
+                verb: Verb::Apply,
+                topology: &topology.file,
+                text: Some(&given.text),
+                confirm_within: args.confirm_within,
+            };
+            apply::change(&mut host.nftables, &host.state, &plan.desired, &plan.diff, &live, purpose)
+        }
     };
-    let report = apply::change(&mut host.nftables, &host.state, &plan.desired, &plan.diff, &live, purpose)
-        .map_err(|error| applying_failed(&error, topology, &command))?;
+    let report = done.map_err(|error| applying_failed(&error, topology, &command))?;
     // Whoever confirms it takes the lock.
     drop(held);
-    finish(args, output, &plan, Some(&live), report)
+    let done = if again.is_some() { Done::Again } else { Done::Applied };
+    if done == Done::Applied {
+        let file = given.saved.is_none().then_some(args.topology.topology.as_path());
+        pending::tell_watch(&host, output, file, &plan, &live);
+    }
+    finish(args, output, &host, &plan, done, report)
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Nothing,
+    Applied,
+    /// What a change made that waits to be confirmed is in place again.
+    Again,
 }
 
 fn finish(
     args: &Args,
     output: &mut Output,
+    host: &Host,
     plan: &Plan<'_>,
-    applied: Option<&LiveState>,
+    done: Done,
     report: Report,
 ) -> Result<Exit, Failure> {
+    let pending = pending::pending(host)?;
     if args.json {
         output.json(&ApplyJson {
             version: JSON_VERSION,
             kind: "apply",
-            applied: applied.is_some(),
+            applied: done != Done::Nothing,
             transaction_bytes: report.transaction_bytes,
             tries: report.tries,
-            confirm_within: args.confirm_within.filter(|_| applied.is_some()).map(|time| time.as_secs_f64()),
+            confirm_within: args
+                .confirm_within
+                .filter(|_| done == Done::Applied)
+                .map(|time| time.as_secs_f64()),
+            pending: pending.as_ref().map(pending::json),
             plan: plan.json(),
         })?;
-    } else if applied.is_some() {
-        let objects = plan.diff.objects;
-        let file = &plan.topology.file;
-        output.data(&format!("\nApplied and read back: {objects} objects match {file}.\n"))?;
-        if let Some(window) = args.confirm_within {
-            return waits(args, output, window);
+        return Ok(Exit::Done);
+    }
+    let objects = plan.diff.objects;
+    let file = &plan.topology.file;
+    match done {
+        Done::Applied => {
+            output.tell(&format!("\nApplied and read back: {objects} objects match {file}."))?;
+            if let Some(window) = args.confirm_within {
+                return waits(args, output, window);
+            }
         }
-    } else if args.dry_run && !plan.diff.is_empty() {
+        Done::Again => {
+            output.tell(&format!("\nIn place again and read back: {objects} objects match {file}."))?
+        }
+        Done::Nothing => {}
+    }
+    if let Some(pending) = &pending
+        && (done == Done::Again || plan.diff.is_empty())
+    {
+        output.tell(&pending::words(pending))?;
+        if done == Done::Again && args.confirm_within.is_some() {
+            output.tell("Its time is not set anew.")?;
+        }
+    }
+    if args.dry_run && !plan.diff.is_empty() {
         output.data("Nothing has been changed.\n")?;
     }
     Ok(Exit::Done)
@@ -180,51 +254,22 @@ fn finish(
 
 /// A time to confirm within.
 fn window(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-    let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if (Duration::from_secs(1)..=LONGEST).contains(&window) {
-        Ok(window)
-    } else {
-        Err("it has to be between 1s and 24h".to_owned())
-    }
-}
-
-/// Tells of a change that waits to be confirmed, or should have been undone.
-pub(super) fn tell_pending(host: &Host, output: &mut Output) {
-    if let Err(failure) = none_pending(host) {
-        let why = failure.causes.first().map(|why| format!(": {why}")).unwrap_or_default();
-        output.note(&format!("{}{why}.", failure.message.trim_end_matches("; nothing was changed")));
-    }
-}
-
-/// Refuses to change anything while a change waits to be confirmed: what there was before it would be lost.
-pub(super) fn none_pending(host: &Host) -> Result<(), Failure> {
-    let pending = apply::pending(&host.state).map_err(|error| record_failed(&error))?;
-    let Some(pending) = pending else { return Ok(()) };
-    let what = named(&pending.change);
-    Err(match pending.left {
-        Some(left) => Failure::new(format!("{what} waits to be confirmed; nothing was changed"))
-            .because(format!("it is undone in {} unless somebody confirms it", in_words(left)))
-            .hint("keep it: isoplan confirm\nundo it: isoplan rollback"),
-        None => Failure::new(format!("{what} was not confirmed in time; nothing was changed"))
-            .because("it should have been undone, and whoever was to do so is gone or has failed".to_owned())
-            .hint("undo it: isoplan rollback"),
-    })
-}
-
-/// A time that is left, in whole seconds: `1 min 5 s`.
-pub(super) fn in_words(left: Duration) -> String {
-    let seconds = left.as_secs_f64().ceil() as u64;
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let parts =
-        [(hours, "h"), (minutes, "min"), (seconds, "s")].into_iter().filter(|(number, _)| *number > 0);
-    let words: Vec<_> = parts.map(|(number, unit)| format!("{number} {unit}")).collect();
-    if words.is_empty() { "0 s".to_owned() } else { words.join(" ") }
+    const WORDS: &str = "say a number and a unit: 90s, 5m, 1h; from 1s to 24h";
+    const LONGEST: u64 = 24 * 60 * 60;
+    let units = [("s", 1), ("m", 60), ("h", 3600)];
+    let number = units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    number
+        .filter(|(number, _)| number.bytes().all(|digit| digit.is_ascii_digit()))
+        .and_then(|(number, seconds)| number.parse::<u64>().ok()?.checked_mul(seconds))
+        .filter(|seconds| (1..=LONGEST).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| WORDS.to_owned())
 }
 
 /// What is left to do with a change that waits to be confirmed.
 fn waits(args: &Args, output: &mut Output, window: Duration) -> Result<Exit, Failure> {
-    output.data(&format!("It is undone in {} unless you confirm it: isoplan confirm\n", in_words(window)))?;
+    let left = pending::in_words(window);
+    output.tell(&format!("It is undone in {left} unless you confirm it: isoplan confirm"))?;
     if args.yes {
         return Ok(Exit::Done);
     }
@@ -232,9 +277,14 @@ fn waits(args: &Args, output: &mut Output, window: Duration) -> Result<Exit, Fai
 }
 
 pub(super) fn lock(host: &mut Host, output: &mut Output, command: &str) -> Result<Lock, Failure> {
+    let waiting = || output.note("Another isoplan is changing this host; waiting for it.");
+    lock_saying(host, waiting, command)
+}
+
+/// Takes the lock; `waiting` is called where another isoplan has it.
+pub(super) fn lock_saying(host: &mut Host, waiting: impl FnMut(), command: &str) -> Result<Lock, Failure> {
     // Without privilege the lock would fail first, with a worse message.
     host.permitted()?;
-    let waiting = || output.note("Another isoplan is changing this host; waiting for it.");
     host.state.lock(waiting).map_err(|error| {
         let failure = Failure::from_error(&error);
         match &error {

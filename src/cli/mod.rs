@@ -15,6 +15,7 @@ mod lab;
 mod open;
 mod output;
 mod packets;
+mod pending;
 mod plan;
 mod probe;
 mod remove;
@@ -204,8 +205,8 @@ pub fn parse() -> Result<Cli, Exit> {
 /// A failure of reading or changing the kernel, with what to do about it.
 fn not_permitted(failure: Failure, command: &str) -> Failure {
     let failure = failure.exit(Exit::NotPermitted);
-    // In an empty namespace there is nothing to remove and nothing to tell of.
-    if command.starts_with("remove") || command.starts_with("status") {
+    // In an empty namespace there is nothing to remove, to keep, to undo or to tell of.
+    if ["remove", "status", "confirm", "rollback"].iter().any(|verb| command.starts_with(verb)) {
         return failure.hint("run it as root");
     }
     let state = if command.starts_with("apply") { " --yes --state-dir DIR" } else { "" };

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::Failure;
 use crate::render::plan::Style;
+use crate::render::wrap::push_wrapped;
 
 /// Where a verb prints.
 pub struct Output {
@@ -44,6 +45,26 @@ impl Output {
         let _ = writeln!(self.stderr, "{}", harmless(text));
     }
 
+    /// Prints sentences that are data, in lines as wide as the terminal.
+    pub(super) fn tell(&mut self, text: &str) -> Result<(), Failure> {
+        let text = self.wrapped(text);
+        self.data(&text)
+    }
+
+    /// Prints sentences that are not data, in lines as wide as the terminal.
+    pub(super) fn remark(&mut self, text: &str) {
+        let text = self.wrapped(text);
+        let _ = self.stderr.write_all(text.as_bytes());
+    }
+
+    fn wrapped(&self, text: &str) -> String {
+        let mut lines = String::new();
+        for line in text.split('\n') {
+            push_wrapped(&mut lines, line, self.style(false).width, 0);
+        }
+        lines
+    }
+
     pub(super) fn failure(&mut self, failure: &Failure) {
         // What was printed before comes before it.
         let _ = self.stdout.flush();
@@ -70,6 +91,16 @@ impl Output {
         Style { color: true, width: width.clamp(WIDTH, 160), all }
     }
 
+    /// Fails when there is nobody to ask.
+    pub(super) fn can_ask(&self) -> Result<(), Failure> {
+        if io::stdin().is_terminal() {
+            return Ok(());
+        }
+        Err(Failure::new("there is no terminal to ask on; nothing was changed")
+            .exit(crate::error::Exit::Usage)
+            .hint("say --yes to go ahead without being asked, or --dry-run to look only"))
+    }
+
     /// Asks a question on the terminal. Only `y` and `yes` are a yes.
     ///
     /// # Errors
@@ -77,11 +108,7 @@ impl Output {
     /// When there is nobody to ask.
     pub(super) fn ask(&mut self, question: &str) -> Result<bool, Failure> {
         self.finish()?;
-        if !io::stdin().is_terminal() {
-            return Err(Failure::new("there is no terminal to ask on; nothing was changed")
-                .exit(crate::error::Exit::Usage)
-                .hint("say --yes to go ahead without being asked, or --dry-run to look only"));
-        }
+        self.can_ask()?;
         let _ = write!(self.stderr, "{question} [y/N] ");
         let _ = self.stderr.flush();
         let mut answer = String::new();

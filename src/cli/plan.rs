@@ -9,6 +9,7 @@ use super::host::Host;
 use super::saved::{self, Given};
 use super::topology::TopologyArg;
 use super::{Output, StateArgs, open};
+use crate::apply::Pending;
 use crate::diff::LiveState;
 use crate::error::{Exit, Failure};
 use crate::plan::{Plan, PlanJson};
@@ -57,6 +58,9 @@ struct Json<'a> {
     plan: PlanJson<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<&'a Origin>,
+    /// A change that waits to be confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<crate::status::Pending>,
 }
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
@@ -81,12 +85,12 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
                 .hint("name a topology"));
         }
         let plan = saved::again(saved, &given.topology)?;
-        return shown(args, output, &plan, Some((&saved.origin, "Saved plan")));
+        return shown(args, output, &plan, Some((&saved.origin, "Saved plan")), None);
     }
     if let Some(path) = &args.against {
         let snapshot = saved::snapshot(path)?;
         let plan = Plan::new(&given.topology, &snapshot.state);
-        return shown(args, output, &plan, Some((&snapshot.origin, "Against a snapshot")));
+        return shown(args, output, &plan, Some((&snapshot.origin, "Against a snapshot")), None);
     }
     let command = format!("plan {}", args.topology.as_typed());
     let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
@@ -99,11 +103,14 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             plan
         }
     };
-    super::apply::tell_pending(&host, output);
+    let pending = super::pending::pending(&host)?;
+    if !args.json && !plan.diff.is_empty() {
+        super::pending::tell_pending(&host, output);
+    }
     if let Some(path) = &args.output {
         file::write(path, &document(&host, &plan, &given, live.clone())?, replace(args))?;
     }
-    shown(args, output, &plan, None)
+    shown(args, output, &plan, None, pending.as_ref())
 }
 
 fn replace(args: &Args) -> Replace<'_> {
@@ -120,9 +127,11 @@ fn shown(
     output: &mut Output,
     plan: &Plan<'_>,
     from: Option<(&Origin, &str)>,
+    pending: Option<&Pending>,
 ) -> Result<Exit, Failure> {
     if args.json {
-        output.json(&Json { plan: plan.json(), against: from.map(|(origin, _)| origin) })?;
+        let against = from.map(|(origin, _)| origin);
+        output.json(&Json { plan: plan.json(), against, pending: pending.map(super::pending::json) })?;
     } else {
         if let Some((origin, words)) = from {
             let mut note = String::new();
@@ -131,6 +140,9 @@ fn shown(
             output.note(note.trim_end());
         }
         output.data(&render::plan::plan(plan, output.style(args.all)))?;
+        if let Some(pending) = pending.filter(|_| plan.diff.is_empty()) {
+            output.tell(&super::pending::words(pending))?;
+        }
         let what_next = what_next(args, plan);
         if !what_next.is_empty() {
             output.data(&format!("{what_next}\n"))?;

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::apply::{applying_failed, lock, none_pending};
+use super::apply::{applying_failed, lock};
 use super::host::Host;
+use super::pending::{none_pending, tell_pending, tell_watch_of_remove};
 use super::{Output, StateArgs};
 use crate::apply::{self, Purpose, Verb, journal};
 use crate::approach::{Approach, Desired};
@@ -69,7 +70,15 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         .map(|entry| entry.key.0.as_str())
         .collect();
     let topology = Topology::nothing();
+    let act = !args.dry_run && !diff.is_empty();
+    if act {
+        none_pending(&host)?;
+        if !args.yes {
+            output.can_ask()?;
+        }
+    }
     if !args.json {
+        tell_pending(&host, output);
         if diff.is_empty() {
             output.data("isoplan has nothing on this host; nothing to do.\n")?;
         } else {
@@ -80,13 +89,11 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             output.note(FORWARDING_GOES_OFF);
         }
         for key in &left {
-            output.note(&format!("{key} is not what isoplan wrote any more; it is left as it is."));
+            output.remark(&format!("{key} is not what isoplan wrote any more; it is left as it is."));
         }
     }
-    let act = !args.dry_run && !diff.is_empty();
     let mut held = early;
     if act {
-        none_pending(&host)?;
         if !args.yes && !output.ask("\nRemove this?")? {
             output.note("Nothing has been changed.");
             return Ok(Exit::Failed);
@@ -111,6 +118,9 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         }
     }
     drop(held);
+    if act {
+        tell_watch_of_remove(&host, output);
+    }
     if args.json {
         let summary = Summary {
             create: diff.count(Action::Create),

@@ -92,11 +92,15 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     host.permitted()?;
     let early = if args.yes && !args.dry_run { Some(lock(&mut host, output, "rollback")?) } else { None };
     let last = apply::last(&host.state).map_err(|error| record_failed(&error))?;
+    let is_fresh = last.is_none();
     let Some(change) = last.filter(Change::is_undoable) else {
-        return nothing(args, output);
+        return nothing(args, output, is_fresh);
     };
     let (before, live) = apply::read_before(&mut host.nftables, &host.state, &change).map_err(failed)?;
     let planned = restoration(&before.past(&change), &live);
+    if !args.yes && !args.dry_run {
+        output.can_ask()?;
+    }
     if !args.json {
         show(args, output, &change, &planned)?;
     }
@@ -134,7 +138,7 @@ pub(super) fn failed(error: apply::Error) -> Failure {
     }
 }
 
-fn nothing(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+fn nothing(args: &Args, output: &mut Output, is_fresh: bool) -> Result<Exit, Failure> {
     if args.json {
         output.json(&RollbackJson {
             version: JSON_VERSION,
@@ -148,7 +152,8 @@ fn nothing(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
             lost: &[],
         })?;
     } else {
-        output.data("There is nothing more to undo.\n")?;
+        let more = if is_fresh { "" } else { " more" };
+        output.data(&format!("There is nothing{more} to undo.\n"))?;
     }
     Ok(Exit::Done)
 }
@@ -159,23 +164,23 @@ fn show(args: &Args, output: &mut Output, change: &Change, planned: &Restoration
         Phase::Undoing { .. } => ", which was begun to be undone",
         Phase::Done | Phase::Undone { .. } => "",
     };
-    output.data(&format!("Undoing {}{state}:\n\n", named(change)))?;
+    output.tell(&format!("Undoing {}{state}:\n", named(change)))?;
     if planned.diff.is_empty() {
         output.data("Everything is what it was before it.\n")?;
     } else {
         output.data(&changes(&Topology::nothing(), &planned.diff, output.style(args.all)))?;
     }
     if planned.changed_since > 0 {
-        output.note(&format!(
+        output.remark(&format!(
             "Somebody has changed isoplan's tables since, in {} places; that goes as well.",
             planned.changed_since
         ));
     }
     for key in &planned.overtaken {
-        output.note(&format!("{key} is not what isoplan wrote any more; it is left as it is."));
+        output.remark(&format!("{key} is not what isoplan wrote any more; it is left as it is."));
     }
     for what in &planned.lost {
-        output.note(&format!("Cannot be brought back: {what}."));
+        output.remark(&format!("Cannot be brought back: {what}."));
     }
     let off = |write: &crate::diff::SysctlWrite| write.key.switch().is_none() && write.new == "0";
     if planned.diff.sysctls.iter().any(off) {

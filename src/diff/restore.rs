@@ -99,6 +99,11 @@ pub fn restoration(past: &Past<'_>, live: &LiveState) -> Restoration {
         }
         back.changed_since = since.changes.len();
     }
+    for change in back.diff.changes.iter_mut().filter(|change| change.action == Action::Delete) {
+        // No topology is compared with here: what goes was simply not there.
+        change.why = "it was not there before".to_owned();
+        change.rule = None;
+    }
     sysctls(&mut back, past, live);
     back.diff.objects = past.before.values().map(super::count).sum::<usize>() + back.targets.len();
     back

@@ -33,6 +33,8 @@ pub struct Status {
     pub generation: u32,
     /// A change that waits to be confirmed.
     pub pending: Option<Pending>,
+    /// Whether a watch runs here that repairs.
+    pub watch: bool,
     /// The tables named isoplan.
     pub tables: Vec<TableStatus>,
     /// Every rule that drops.
@@ -64,8 +66,10 @@ pub struct Status {
 pub struct Pending {
     /// The topology that was applied; empty for a removal.
     pub of: String,
-    /// How long it still waits; 0 when it is overdue.
+    /// How long it still waits; 0 when that is over.
     pub seconds_left: u64,
+    /// Whether it should have been undone, and nothing is undoing it.
+    pub overdue: bool,
 }
 
 /// A table named isoplan.
@@ -169,6 +173,8 @@ pub struct Beside {
     pub last: Option<LastChange>,
     /// What waits to be confirmed.
     pub pending: Option<Pending>,
+    /// Whether a watch runs here that repairs.
+    pub watch: bool,
     /// Entries of the journal that are still as isoplan wrote them.
     pub still_mine: Vec<Journaled>,
 }
@@ -176,7 +182,7 @@ pub struct Beside {
 impl Status {
     /// Works it out.
     pub fn new(plan: Option<&Plan<'_>>, live: &LiveState, beside: Beside) -> Self {
-        let Beside { facts, last, pending, still_mine } = beside;
+        let Beside { facts, last, pending, watch, still_mine } = beside;
         // With the sysctl approach there is no table: what it has closed is the forwarding of interfaces.
         // Forwarding alone, switched on by isoplan, is no policy, and worse than none.
         let closes = |entry: &Journaled| entry.key.0.ends_with("/forwarding") && entry.written == "0";
@@ -230,6 +236,7 @@ impl Status {
             in_place,
             generation: live.generation,
             pending,
+            watch,
             tables: tables(live),
             drops,
             pairs: pairs.into_values().collect(),

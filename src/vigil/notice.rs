@@ -28,7 +28,7 @@ pub enum Event {
     Started,
     /// The host was led back to what the topology asks for.
     Repaired,
-    /// The host differs, and is not repaired (`--report`).
+    /// The host differs, and is not repaired (`--report`, or while it is held).
     Drift,
     /// The host is again what the topology asks for, and not by this program.
     InPlace,
@@ -38,8 +38,11 @@ pub enum Event {
     FightOver,
     /// Another isoplan changed the policy: nothing is repaired any more.
     StoodDown,
-    /// The policy of another isoplan is waiting to be confirmed: nothing is repaired until then.
+    /// The policy of another isoplan is waiting to be confirmed: until then nothing is repaired but that very policy,
+    /// where it is what the file asks for.
     Held,
+    /// A change that nobody confirmed, and nothing undid, was undone.
+    Undone,
     /// It repairs again.
     Resumed,
     /// The file was read again.

@@ -20,7 +20,7 @@ impl Watch<'_> {
         self.again = None;
         // With it, the tables alone are repaired: what is missing of them needs no state directory.
         let mut trouble = None;
-        let _lock = if self.config.report {
+        let lock = if self.config.report {
             None
         } else {
             match self.config.state.try_lock() {
@@ -56,10 +56,22 @@ impl Watch<'_> {
         if !is_table && let Some(error) = trouble {
             return self.failed(error);
         }
-        let live = match self.read(journal) {
+        let live = match self.read_for(&self.desired.clone(), journal) {
             Ok(live) => live,
             Err(error) => return self.failed(error),
         };
+        if let Some(lock) = &lock {
+            let record = self.read_record();
+            if record.is_pending() {
+                // What is there afterwards is isoplan's own doing, and is judged then: the record is another.
+                return self.hold(record, &live, lock);
+            }
+        }
+        if !self.config.report && self.read_record().is_pending() {
+            // Without the lock a change that waits is left alone.
+            return trouble.map_or(Ok(()), |error| self.failed(error));
+        }
+        self.held = None;
         let mut wanted = present(&self.desired, &live);
         if trouble.is_some() {
             wanted.sysctls.clear();
@@ -88,8 +100,12 @@ impl Watch<'_> {
         self.repair(&wanted, &diff, &live, &matters, trouble)
     }
 
-    fn read(&mut self, journal: Vec<Journaled>) -> Result<LiveState, Error> {
-        let keys: Vec<SysctlKey> = self.desired.sysctls.iter().map(|sysctl| sysctl.key.clone()).collect();
+    pub(super) fn read_for(
+        &mut self,
+        desired: &Desired,
+        journal: Vec<Journaled>,
+    ) -> Result<LiveState, Error> {
+        let keys: Vec<SysctlKey> = desired.sysctls.iter().map(|sysctl| sysctl.key.clone()).collect();
         let live = live::read(&mut self.nftables, keys, journal).map_err(|error| match error {
             live::Error::Ruleset(error) => Error::Kernel(error),
             error => Error::Live(error),
@@ -102,13 +118,6 @@ impl Watch<'_> {
     /// Whether the host is in the hands of another isoplan: then nothing is repaired.
     fn is_for_another(&mut self, live: &LiveState, diff: &Diff) -> bool {
         let record = self.read_record();
-        if record.is_pending() {
-            // What is there afterwards is isoplan's own doing, and is judged then: the record is another.
-            if self.standing != Standing::Held {
-                self.hold();
-            }
-            return true;
-        }
         if self.standing == Standing::Starting {
             self.on_record |= record.is_blank();
             self.record = record;
@@ -139,19 +148,6 @@ impl Watch<'_> {
         }
         self.stand_down();
         true
-    }
-
-    fn hold(&mut self) {
-        let is_start = self.standing == Standing::Starting;
-        self.standing = Standing::Held;
-        self.on_record = false;
-        let message =
-            "a change by isoplan waits to be confirmed; nothing is repaired until it is kept or undone";
-        self.line(Level::Warning, Event::Held, message);
-        self.tell_status();
-        if is_start {
-            self.manager.tell("READY=1");
-        }
     }
 
     fn stand_down(&mut self) {
@@ -217,7 +213,7 @@ impl Watch<'_> {
         self.ready(diff)
     }
 
-    fn forget_suspects(&mut self) {
+    pub(super) fn forget_suspects(&mut self) {
         self.suspects = Writers::default();
         self.story = None;
         self.since = None;
@@ -258,7 +254,7 @@ impl Watch<'_> {
     }
 
     /// Leads back to what is wanted. `trouble`: why that can only be done with the tables.
-    fn repair(
+    pub(super) fn repair(
         &mut self,
         wanted: &Desired,
         diff: &Diff,
@@ -369,7 +365,7 @@ impl Watch<'_> {
     }
 
     /// Before it is ready a failure ends it; then it is said, once while it lasts, and tried again.
-    fn failed(&mut self, error: Error) -> Result<(), Error> {
+    pub(super) fn failed(&mut self, error: Error) -> Result<(), Error> {
         if self.standing == Standing::Starting {
             return Err(error);
         }
@@ -391,24 +387,26 @@ impl Watch<'_> {
 
     /// Whether a sysctl of the plan has another value than it should, and that is news.
     pub(super) fn compare_sysctls(&mut self) {
-        if matches!(self.standing, Standing::Starting | Standing::Held) {
-            return;
-        }
-        let keys = self.desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
+        let wanted = match self.standing {
+            Standing::Starting => return,
+            Standing::Held => match self.kept_while_held() {
+                Some(wanted) => wanted.sysctls.clone(),
+                None => return,
+            },
+            Standing::Keeping | Standing::Down => self.desired.sysctls.clone(),
+        };
+        let keys = wanted.iter().map(|sysctl| sysctl.key.clone());
         let now: BTreeMap<SysctlKey, String> = live::sysctls(keys, &[]).unwrap_or_default();
         let is_off = |sysctl: &&crate::approach::Sysctl| {
             now.get(&sysctl.key).is_some_and(|value| *value != sysctl.value)
         };
-        let off = self.desired.sysctls.iter().filter(is_off);
+        let off = wanted.iter().filter(is_off);
         let off: BTreeSet<Matter> = off.map(|sysctl| Matter::Sysctl(sysctl.key.0.clone())).collect();
         let of_the_plan = |matter: &&Matter| {
-            self.desired
-                .sysctls
-                .iter()
-                .any(|sysctl| matches!(matter, Matter::Sysctl(key) if *key == sysctl.key.0))
+            wanted.iter().any(|sysctl| matches!(matter, Matter::Sysctl(key) if *key == sysctl.key.0))
         };
         let differs = !off.iter().eq(self.drift.iter().filter(of_the_plan));
-        if differs && self.standing == Standing::Keeping {
+        if differs && self.standing != Standing::Down {
             let now: Moment = self.now();
             self.since.get_or_insert(now);
             self.burst.told(now);

@@ -4,6 +4,7 @@
 //! plan, once a second: what the kernel does not tell of (`accept_redirects`, and `forwarding` written by
 //! rtnetlink). What is decided is in [`crate::vigil`]; what is done goes through [`crate::apply::carry_out`].
 
+mod held;
 mod look;
 mod peers;
 mod remarks;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -20,6 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use self::held::Held;
 use self::peers::Record;
 use self::systemd::Manager;
 use crate::apply::state_dir::{self, Lock, StateDir};
@@ -149,6 +152,8 @@ struct Watch<'w> {
     /// What was kept before that: a rollback leads back to it.
     previous: Option<Kept>,
     standing: Standing,
+    /// The change that waits to be confirmed.
+    held: Option<Held>,
     /// The last change on record, when it was last agreed with.
     record: Record,
     /// Whether the next repair is a change of its own, to be undone by `isoplan rollback`: what a start or
@@ -218,6 +223,9 @@ impl<'w> Watch<'w> {
                 Some(config.state.try_lock_of_watch().map_err(Error::State)?.ok_or(Error::AnotherWatch)?)
             }
         };
+        if only.is_some() {
+            config.state.tell_watched(Path::new(&config.topology.file));
+        }
         let mask = SigSet::from_iter([Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]);
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
@@ -237,6 +245,7 @@ impl<'w> Watch<'w> {
             desired,
             previous: None,
             standing: Standing::Starting,
+            held: None,
             record: Record::default(),
             on_record: false,
             burst: Burst::default(),
@@ -299,7 +308,7 @@ impl<'w> Watch<'w> {
             self.sysctls_at = now.after(SYSCTLS_EVERY);
             self.compare_sysctls();
             // There may be nothing else to tell of another isoplan: the sysctl approach has no transactions.
-            if matches!(self.standing, Standing::Held | Standing::Down) && self.read_record() != self.record {
+            if matches!(self.standing, Standing::Held | Standing::Down) && self.is_news_of_held() {
                 self.again.get_or_insert(now);
             }
         }

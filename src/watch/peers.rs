@@ -17,6 +17,16 @@ impl Record {
         self.0.as_ref().is_some_and(Change::is_pending)
     }
 
+    /// Whether it waits no more, and nothing has undone it.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.0.as_ref().is_some_and(Change::is_overdue)
+    }
+
+    /// The change itself.
+    pub(super) const fn change(&self) -> Option<&Change> {
+        self.0.as_ref()
+    }
+
     /// The text of the topology that was applied, all of it or cut short.
     pub(super) fn text_applied(&self, state: &StateDir) -> Result<Option<String>, Error> {
         let is_apply = |change: &&Change| {

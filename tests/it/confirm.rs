@@ -178,6 +178,96 @@ fn no_clock_that_can_be_set_is_asked() {
     });
 }
 
+/// The same policy once more is no other change: it repairs, and to undo it still leads back to what was before.
+#[test]
+fn what_waits_is_put_in_place_again() {
+    in_namespace(|| {
+        let (host, isoplan) = host();
+        let before = everything(&host);
+        let policy = || host.nft(&["list", "table", "inet", "isoplan"]);
+        let apply = ["apply", "a.toml", "--yes", "--confirm-within", "1h"];
+        isoplan.run(&apply).ok();
+        let applied = policy().expect("list");
+        let ran = isoplan.run(&["apply", "a.toml", "--yes"]);
+        let said = ran.clone().ok().replace('\n', " ");
+        assert!(said.contains("nothing to do") && said.contains("waits to be confirmed"), "{ran}");
+        assert!(said.contains("undone in"), "{ran}");
+        for verb in [&["plan", "a.toml", "--json"][..], &["apply", "a.toml", "--yes", "--json"]] {
+            let json = isoplan.run(verb).json();
+            assert_eq!(json["pending"]["of"], "a.toml", "{json}");
+            assert_eq!(json["pending"]["overdue"], false, "{json}");
+        }
+        for json in [false, true] {
+            host.nft_load("delete table inet isoplan").expect("delete it");
+            let other = isoplan.run(&["apply", "b.toml", "--yes"]);
+            assert_eq!(other.code, Some(1), "{other}");
+            assert!(other.stdout.is_empty(), "refused before the plan: {other}");
+            assert!(policy().is_err(), "{other}");
+            if json {
+                let again = isoplan.run(&["apply", "a.toml", "--yes", "--json"]);
+                let said = again.json();
+                assert_eq!(
+                    (said["applied"].as_bool(), &said["pending"]["of"]),
+                    (Some(true), &"a.toml".into())
+                );
+            } else {
+                let again = isoplan.run(&["apply", "a.toml", "--yes"]);
+                let said = again.clone().ok().replace('\n', " ");
+                assert!(said.contains("waits to be confirmed"), "{again}");
+            }
+            assert_eq!(policy().expect("list"), applied);
+        }
+        assert_eq!(watchers().len(), 1);
+        let back = isoplan.run(&["rollback", "--yes"]);
+        let said = back.clone().ok().replace('\n', " ");
+        assert!(said.contains("it was not there before"), "{back}");
+        assert!(!said.contains("asks for it") && !said.contains("not in the topology"), "{back}");
+        assert_eq!(everything(&host), before);
+
+        // Kept, and not there any more: both are said.
+        isoplan.run(&apply).ok();
+        host.nft_load("delete table inet isoplan").expect("delete it");
+        let confirm = isoplan.run(&["confirm"]);
+        assert_eq!(confirm.code, Some(2), "{confirm}");
+        let said = confirm.stderr.replace('\n', " ");
+        assert!(said.contains("kept, but it is not in place"), "{confirm}");
+        assert!(said.contains("isoplan apply a.toml"), "{confirm}");
+        isoplan.run(&["apply", "a.toml", "--yes"]).ok();
+        assert_eq!(isoplan.run(&["confirm"]).code, Some(1), "it was kept");
+        isoplan.run(&["remove", "--yes"]).ok();
+        assert_eq!(everything(&host), before);
+    });
+}
+
+#[test]
+fn a_time_is_a_number_and_a_unit() {
+    in_namespace(|| {
+        let (host, isoplan) = host();
+        let before = everything(&host);
+        for time in [
+            "-5s",
+            "5",
+            "s",
+            "0s",
+            "1d",
+            "25h",
+            "1.5h",
+            "1m30s",
+            "90 s",
+            "500ms",
+            "",
+            "99999999999999999999h",
+        ] {
+            let ran = isoplan.run(&["apply", "a.toml", "--yes", "--confirm-within", time]);
+            assert_eq!(ran.code, Some(64), "{ran}");
+            assert!(ran.stderr.contains("90s, 5m, 1h; from 1s to 24h"), "{ran}");
+        }
+        assert_eq!(everything(&host), before);
+        let nothing = isoplan.run(&["rollback", "--yes"]);
+        assert_eq!(nothing.clone().ok(), "There is nothing to undo.\n", "{nothing}");
+    });
+}
+
 /// A watcher that was killed leaves a change that is overdue: it is told, and undone by the next who asks.
 #[test]
 fn overdue_without_a_watcher() {
@@ -189,10 +279,15 @@ fn overdue_without_a_watcher() {
             for watcher in watchers() {
                 kill(Pid::from_raw(watcher), Signal::SIGKILL).expect("kill the watcher");
             }
-            let overdue =
-                || isoplan.run(&["apply", "b.toml", "--yes"]).stderr.contains("was not confirmed in time");
-            until("overdue", LIMIT, overdue);
+            until("overdue", LIMIT, || isoplan.run(&["status", "a.toml"]).stdout.contains("Overdue: "));
+            let other = isoplan.run(&["apply", "b.toml", "--yes"]);
+            assert!(other.code == Some(1) && other.stderr.contains("isoplan rollback"), "{other}");
             assert_ne!(everything(&host), before, "nobody was there to undo it");
+            let status = isoplan.run(&["status", "a.toml"]);
+            assert_eq!(status.code, Some(2), "{status}");
+            assert!(status.stdout.replace('\n', " ").contains("nothing is undoing it"), "{status}");
+            let metrics = isoplan.run(&["status", "a.toml", "--format", "prometheus"]).stdout;
+            assert!(metrics.contains("\nisoplan_pending_confirmation_overdue 1\n"), "{metrics}");
             let (ran, code) = match how {
                 "confirm" => (isoplan.run(&["confirm"]), 4),
                 _ => (isoplan.run(&["rollback", "--yes"]), 0),
@@ -297,7 +392,11 @@ fn asked_on_a_terminal() {
             while let Ok(length @ 1..) = std::io::Read::read(&mut screen, &mut bytes) {
                 shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
                 if let Some((_, answer)) = answers.next_if(|(question, _)| shown.contains(question)) {
-                    keys.write_all(answer.as_bytes()).expect("type");
+                    if *answer == "rollback" {
+                        isoplan.run(&["rollback", "--yes"]).ok();
+                    } else {
+                        keys.write_all(answer.as_bytes()).expect("type");
+                    }
                 }
             }
             (child.wait().expect("wait").code(), shown)
@@ -313,6 +412,23 @@ fn asked_on_a_terminal() {
         let (code, shown) = typed(&[("Apply this?", "y\n")], "2s");
         assert_eq!(code, Some(4), "{shown}");
         assert!(shown.contains("not confirmed in time"), "{shown}");
+        assert!(!shown.contains("Another isoplan"), "{shown}");
         assert_eq!(everything(&host), before);
+        // Enter alone decides nothing.
+        let answers = [("Apply this?", "y\n"), ("Keep this change?", "\n"), ("Please answer", "no\n")];
+        let answers: &'static [_] = Box::leak(Box::new(answers));
+        let (code, shown) = typed(answers, "1h");
+        assert_eq!(code, Some(4), "{shown}");
+        assert_eq!(everything(&host), before);
+        // Undone from elsewhere.
+        let (code, shown) = typed(&[("Apply this?", "y\n"), ("Keep this change?", "rollback")], "1h");
+        assert_eq!(code, Some(4), "{shown}");
+        assert!(shown.contains("rolled back by somebody") && !shown.contains("in time"), "{shown}");
+        assert_eq!(everything(&host), before);
+        // Ctrl-C leaves it waiting.
+        let (code, shown) = typed(&[("Apply this?", "y\n"), ("Keep this change?", "\u{3}")], "1h");
+        assert_eq!(code, Some(1), "{shown}");
+        assert!(shown.contains("waits to be confirmed") && shown.contains("isoplan confirm"), "{shown}");
+        isoplan.run(&["confirm"]).ok();
     });
 }

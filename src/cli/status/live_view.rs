@@ -180,7 +180,8 @@ fn lines(status: &Status) -> Lines {
     };
     put(About::Answer, "status".to_owned(), if status.in_place { "in place" } else { "not in place" });
     if let Some(pending) = &status.pending {
-        put(About::Pending, "pending".to_owned(), &format!("{} waits to be confirmed", pending.of));
+        let says = if pending.overdue { "is overdue" } else { "waits to be confirmed" };
+        put(About::Pending, "pending".to_owned(), &format!("{} {says}", pending.of));
     }
     for guess in &status.probably {
         put(About::Guess, "probably".to_owned(), &format!("{} Evidence: {}.", guess.says, guess.evidence));

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::host::Host;
+use super::pending;
 use super::topology::TopologyArg;
 use super::{Output, StateArgs, file};
 use crate::apply::{self, journal};
@@ -17,7 +18,7 @@ use crate::live;
 use crate::plan::Plan;
 use crate::render::status as render;
 use crate::risks::{LastChange, LastEnd};
-use crate::status::{Beside, Pending, Status};
+use crate::status::{Beside, Status};
 use crate::topology::Topology;
 
 /// Tells whether isoplan's tables are in place, what their drop rules have counted, and what goes around
@@ -25,7 +26,7 @@ use crate::topology::Topology;
 ///
 /// With a topology it tells what differs from it and who probably did that, counts drops by pairs of
 /// networks, and lists the residual risks of this host: docs/operate.md has what each means. Exits with 2
-/// when it is not in place.
+/// when it is not in place, or when a change is overdue that nobody confirmed and nothing undoes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Compare with this topology file
@@ -95,7 +96,8 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 
 fn exit(status: &Status, strict: bool) -> Exit {
     let at_risk = strict && !(status.risks.is_empty() && status.unseen.is_empty());
-    if status.in_place && !at_risk { Exit::Done } else { Exit::Differences }
+    let is_overdue = status.pending.as_ref().is_some_and(|pending| pending.overdue);
+    if status.in_place && !at_risk && !is_overdue { Exit::Done } else { Exit::Differences }
 }
 
 /// Reads a status again and again.
@@ -124,10 +126,8 @@ impl Reader {
             Ok(last) => beside.last = last.as_ref().map(last_change),
             Err(error) => beside.facts.unseen.push(format!("the record of the last change: {error}")),
         }
-        beside.pending = apply::pending(&self.host.state).ok().flatten().map(|pending| Pending {
-            of: pending.change.topology.as_str().to_owned(),
-            seconds_left: pending.left.map_or(0, |left| left.as_secs().max(1)),
-        });
+        beside.pending = apply::pending(&self.host.state).ok().flatten().as_ref().map(pending::json);
+        beside.watch = self.host.state.is_watched();
         Ok(Read { status: Status::new(plan.as_ref(), &live, beside), still_mine })
     }
 }

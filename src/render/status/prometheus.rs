@@ -37,6 +37,15 @@ pub fn text(status: &Status) -> String {
     );
     let left = status.pending.as_ref().map_or(0, |pending| pending.seconds_left);
     metrics.sample("isoplan_pending_confirmation_seconds", &[], left);
+    metrics.family(
+        "isoplan_pending_confirmation_overdue",
+        "gauge",
+        "1 while a change should have been undone, and nothing is undoing it.",
+    );
+    let overdue = status.pending.as_ref().is_some_and(|pending| pending.overdue);
+    metrics.sample("isoplan_pending_confirmation_overdue", &[], u64::from(overdue));
+    metrics.family("isoplan_watch_running", "gauge", "1 while an isoplan watch runs here that repairs.");
+    metrics.sample("isoplan_watch_running", &[], u64::from(status.watch));
     let counters = [
         (
             "isoplan_drops_packets_total",

@@ -21,7 +21,10 @@ pub fn text(status: &Status, still_mine: &[Journaled], width: usize) -> String {
             format!("the apply of {}", pending.of)
         };
         let line = match pending.seconds_left {
-            0 => format!("Waiting to be confirmed, and overdue: {of}. `isoplan rollback` undoes it."),
+            _ if pending.overdue => format!(
+                "Overdue: {of} was not confirmed in time, and nothing is undoing it. `isoplan rollback` does."
+            ),
+            0 => format!("Not confirmed in time: {of} is being undone."),
             left => {
                 format!("Waiting to be confirmed: {of} is undone in {left} s unless `isoplan confirm` comes.")
             }
@@ -29,6 +32,11 @@ pub fn text(status: &Status, still_mine: &[Journaled], width: usize) -> String {
         push_wrapped(&mut text, &line, width, 0);
     }
     drift(&mut text, status, width);
+    if status.watch {
+        text.push_str("isoplan watch runs here.\n");
+    } else if status.topology.is_some() {
+        text.push_str("No isoplan watch runs here that would repair it.\n");
+    }
     for table in &status.tables {
         let _ = writeln!(
             text,

@@ -163,43 +163,97 @@ fn an_apply_that_was_killed_is_finished() {
     });
 }
 
-/// While a change waits to be confirmed, it is nobody's but isoplan's own.
+/// While a change waits to be confirmed that is not the file of the watch, it is nobody's but isoplan's own. That
+/// somebody else touched it is told.
 #[test]
-fn nothing_is_repaired_while_a_change_waits_to_be_confirmed() {
+fn another_policy_is_not_repaired_while_it_waits_to_be_confirmed() {
+    in_namespace(|| {
+        let (host, isoplan) = bare();
+        let watch = Watch::start(&isoplan, &[]);
+        let policy = listing(&host);
+        isoplan.write("other.toml", &HostSpec::three_nics().bare().topology()).expect("write a topology");
+        let mark = watch.mark();
+        let apply = isoplan.run(&["apply", "other.toml", "--yes", "--confirm-within", "60s"]);
+        assert!(apply.stderr.contains("isoplan watch runs here"), "{apply}");
+        watch.wait(mark, "held");
+        rules(&host)[0].delete(&host);
+        let drift = watch.wait(mark, "drift");
+        assert_eq!(drift["level"], 4, "{drift}");
+        let touched = listing(&host);
+        // Neither SIGHUP nor what others do makes a difference.
+        watch.signal(Signal::SIGHUP);
+        watch.wait(mark, "reloaded");
+        host.nft_load("add chain inet isoplan mine; delete chain inet isoplan mine").expect("touch it");
+        let second = isoplan.run(&["plan", "other.toml", "--detailed-exitcode"]);
+        assert_eq!(second.code, Some(2), "{second}");
+        assert_eq!((watch.count(mark, "repaired"), listing(&host)), (0, touched));
+        isoplan.run(&["rollback", "--yes"]).ok();
+        watch.wait(mark, "resumed");
+        assert_eq!(listing(&host), policy);
+        let mark = watch.mark();
+        rules(&host)[0].delete(&host);
+        watch.wait(mark, "repaired");
+        assert_eq!(listing(&host), policy);
+    });
+}
+
+/// A change that waits and is what the file of the watch asks for by now is kept in place, and still undone whole.
+#[test]
+fn its_own_file_is_repaired_while_it_waits_to_be_confirmed() {
     in_namespace(|| {
         let (host, isoplan) = bare();
         let watch = Watch::start(&isoplan, &[]);
         let policy = listing(&host);
         isoplan.write("topology.toml", &HostSpec::three_nics().bare().topology()).expect("write a topology");
-        let apply = ["apply", "topology.toml", "--yes", "--confirm-within", "60s"];
         for outcome in ["rollback", "confirm"] {
             let mark = watch.mark();
-            isoplan.run(&apply).ok();
+            let apply = isoplan.run(&["apply", "topology.toml", "--yes", "--confirm-within", "60s"]);
+            assert!(!apply.stderr.contains("isoplan watch"), "{apply}");
+            let wanted = listing(&host);
             watch.wait(mark, "held");
+            host.nft_load("flush ruleset").expect("flush");
+            watch.wait(mark, "repaired");
+            assert_eq!(listing(&host), wanted);
+            isoplan
+                .run(
+                    &[outcome]
+                        .into_iter()
+                        .chain((outcome == "rollback").then_some("--yes"))
+                        .collect::<Vec<_>>(),
+                )
+                .ok();
+            watch.wait(mark, "resumed");
+            let now = if outcome == "rollback" { &policy } else { &wanted };
+            assert_eq!(listing(&host), *now);
+            let mark = watch.mark();
             rules(&host)[0].delete(&host);
-            let touched = listing(&host);
-            // Neither SIGHUP nor what others do makes a difference.
-            watch.signal(Signal::SIGHUP);
-            watch.wait(mark, "reloaded");
-            host.nft_load("add chain inet isoplan mine; delete chain inet isoplan mine").expect("touch it");
-            let second = isoplan.run(&["plan", "topology.toml", "--detailed-exitcode"]);
-            assert_eq!(second.code, Some(2), "{second}");
-            assert_eq!((watch.count(mark, "repaired"), listing(&host)), (0, touched));
-            if outcome == "rollback" {
-                isoplan.run(&["rollback", "--yes"]).ok();
-                watch.wait(mark, "resumed");
-                assert_eq!(listing(&host), policy);
-                let mark = watch.mark();
-                rules(&host)[0].delete(&host);
-                watch.wait(mark, "repaired");
-                assert_eq!(listing(&host), policy);
-            } else {
-                isoplan.run(&["confirm"]).ok();
-                // Now what is missing of it is repaired.
-                watch.wait(mark, "repaired");
-                let plan = isoplan.run(&["plan", "topology.toml", "--detailed-exitcode"]);
-                assert_eq!(plan.code, Some(0), "{plan}");
-            }
+            watch.wait(mark, "repaired");
+            assert_eq!(listing(&host), *now);
         }
+    });
+}
+
+/// Whoever was to undo a change was killed: the watch does.
+#[test]
+fn what_is_overdue_is_undone() {
+    in_namespace(|| {
+        let (host, isoplan) = bare();
+        isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
+        let watch = Watch::start(&isoplan, &[]);
+        let status = isoplan.run(&["status", "topology.toml", "--json"]).json();
+        assert_eq!(status["watch"], true, "{status}");
+        let policy = listing(&host);
+        isoplan.write("other.toml", &HostSpec::three_nics().bare().topology()).expect("write a topology");
+        isoplan.run(&["apply", "other.toml", "--yes", "--confirm-within", "1s"]).ok();
+        for watcher in crate::confirm::watchers() {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(watcher), Signal::SIGKILL).expect("kill it");
+        }
+        let undone = watch.wait(0, "undone");
+        assert_eq!(undone["level"], 4, "{undone}");
+        watch.wait(0, "resumed");
+        assert_eq!(listing(&host), policy);
+        drop(watch);
+        let status = isoplan.run(&["status", "topology.toml", "--json"]).json();
+        assert_eq!((&status["watch"], &status["pending"]), (&false.into(), &serde_json::Value::Null));
     });
 }
