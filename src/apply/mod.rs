@@ -163,9 +163,7 @@ fn carry_out_as(
 fn is_repair(state: &StateDir, desired: &Desired) -> bool {
     let Ok(Some(last)) = record::last(state) else { return false };
     let is_done = last.phase == Phase::Done && last.verb == Verb::Apply && !last.is_pending();
-    is_done
-        && !desired.ruleset.is_empty()
-        && Before::read(state, &last).is_ok_and(|before| before.after == desired.ruleset)
+    is_done && Before::read(state, &last).is_ok_and(|before| before.was_to_make(desired))
 }
 
 /// The change itself.

@@ -284,5 +284,16 @@ fn a_repair_leaves_the_way_back_as_it_was() {
         assert_eq!(everything(&host), second);
         isoplan.run(&["rollback", "--yes"]).ok();
         assert_eq!(everything(&host), first);
+
+        // The same of sysctls alone.
+        isoplan.run(&["remove", "--yes"]).ok();
+        let none = everything(&host);
+        isoplan.run(&["apply", "sysctl.toml", "--yes"]).ok();
+        let closed = everything(&host);
+        host.sysctl("net/ipv4/conf/eth1/forwarding", "1").expect("write a sysctl");
+        isoplan.run(&["apply", "sysctl.toml", "--yes"]).ok();
+        assert_eq!(everything(&host), closed);
+        isoplan.run(&["rollback", "--yes"]).ok();
+        assert_eq!(everything(&host), none);
     });
 }
