@@ -153,6 +153,11 @@ impl<'s> Judge<'s> {
         matches!(self.world.node(place).role, NodeRole::Instance { flat, .. } if !self.intent.flat_open[flat])
     }
 
+    fn has_closed_flat(&self, nic: usize) -> bool {
+        let flats = self.intent.flat_open.iter().enumerate();
+        flats.filter(|(_, is_open)| !**is_open).any(|(flat, _)| self.intent.nic_of_flat(flat) == Some(nic))
+    }
+
     fn is_of_another_nic(&self, address: IpAddr, nic: usize) -> bool {
         self.nic_with(address).is_some_and(|other| other != nic)
     }
@@ -165,6 +170,13 @@ impl<'s> Judge<'s> {
         // Not by way of the host either.
         if from == to && self.is_on_closed_flat(flow.sender) {
             return Passes::No;
+        }
+        // The file does not say whether others on the link of a closed flat may use the host as a router back into
+        // it; the rule that holds the instances back (L1) goes by the link.
+        if let (true, Side::Nic(nic)) = (from == to, from)
+            && self.has_closed_flat(nic)
+        {
+            return Passes::Unknown;
         }
         match self.is_excepted(flow, from_party, to_party) {
             Some(true) => return Passes::ByException,
