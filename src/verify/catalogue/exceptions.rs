@@ -9,7 +9,7 @@ use super::judge::{Flow, Passes, family_of};
 use super::make::{HOPS, Maker};
 use super::pairs::Object;
 use crate::intent::{IpFamily, Party};
-use crate::topology::{Allow, PortRange, Protocol};
+use crate::topology::{Allow, NetworkKind, PortRange, Protocol};
 use crate::verify::outcome::Expected;
 use crate::verify::packet::{Body, IpExtra, Packet, Pieces, To};
 use crate::verify::probe::{Class, PORT, Probe, Sending, Transport};
@@ -174,7 +174,12 @@ fn probe(maker: &Maker<'_>, number: usize, case: &Case) -> Option<Probe> {
             pieces: Pieces::One,
         }),
     };
-    let is_answerable = matches!(sending, Sending::Socket { .. });
+    // The far end of a tunnel takes UDP to its port for itself.
+    let is_tunnel = protocol == Protocol::Udp
+        && maker.intent.topology.networks.iter().any(
+            |network| matches!(network.kind, NetworkKind::Overlay { port: of_tunnel, .. } if of_tunnel == port),
+        );
+    let is_answerable = matches!(sending, Sending::Socket { .. }) && !is_tunnel;
     let expected = match maker.judge.judge(&flow) {
         Passes::No => Expected::Blocked,
         Passes::Unknown => Expected::Unjudged,
