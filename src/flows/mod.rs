@@ -1,7 +1,7 @@
 //! Open connections against a policy: which of them a change would cut.
 //!
 //! A flow of conntrack is made into the packets that it consists of, as the input and forward hooks see them, and
-//! these are judged by the very rules of a table ([`machine`]): those that are planned and those that are there.
+//! these are judged by the very rules of a table (`machine`): those that are planned and those that are there.
 //! What the planned ones drop and the present ones do not is cut.
 
 pub mod keep;
