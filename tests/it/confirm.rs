@@ -2,7 +2,6 @@
 //! who made it.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::thread;
@@ -13,6 +12,7 @@ use nix::unistd::Pid;
 
 use crate::ISOPLAN;
 use crate::lab::node::Node;
+use crate::lab::terminal::Terminal;
 use crate::lab::{HostSpec, Privilege, Program, in_namespace, in_namespace_with};
 use crate::rollback::{everything, host};
 
@@ -375,31 +375,19 @@ fn asked_on_a_terminal() {
     in_namespace(|| {
         let (host, isoplan) = host();
         let before = everything(&host);
-        let typed = |answers: &'static [(&'static str, &'static str)], window: &str| {
-            let line = format!("{ISOPLAN} apply a.toml --confirm-within {window}");
-            let mut script = std::process::Command::new("script");
-            let template = isoplan.command::<&str>(&[]);
-            script.args(["-qfec", &line, "/dev/null"]).current_dir(isoplan.directory());
-            for (name, value) in template.get_envs() {
-                script.env(name, value.unwrap_or_default());
-            }
-            let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("run script");
-            let (mut keys, mut screen) =
-                (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
-            let mut shown = String::new();
-            let mut answers = answers.iter().peekable();
-            let mut bytes = [0_u8; 4096];
-            while let Ok(length @ 1..) = std::io::Read::read(&mut screen, &mut bytes) {
-                shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
-                if let Some((_, answer)) = answers.next_if(|(question, _)| shown.contains(question)) {
-                    if *answer == "rollback" {
-                        isoplan.run(&["rollback", "--yes"]).ok();
-                    } else {
-                        keys.write_all(answer.as_bytes()).expect("type");
-                    }
+        // Waits for each question, and answers.
+        let typed = |answers: &[(&str, &str)], window: &str| {
+            let args = ["apply", "a.toml", "--confirm-within", window];
+            let mut terminal = Terminal::start(&isoplan, &[], &args);
+            for (question, answer) in answers {
+                terminal.shows(question);
+                match *answer {
+                    "rollback" => drop(isoplan.run(&["rollback", "--yes"]).ok()),
+                    keys => terminal.types(keys),
                 }
             }
-            (child.wait().expect("wait").code(), shown)
+            let (status, shown) = terminal.ends_saying();
+            (status.code(), shown)
         };
         let (code, shown) = typed(&[("Apply this?", "y\n"), ("Keep this change?", "y\n")], "1h");
         assert_eq!(code, Some(0), "{shown}");
@@ -416,8 +404,7 @@ fn asked_on_a_terminal() {
         assert_eq!(everything(&host), before);
         // Enter alone decides nothing.
         let answers = [("Apply this?", "y\n"), ("Keep this change?", "\n"), ("Please answer", "no\n")];
-        let answers: &'static [_] = Box::leak(Box::new(answers));
-        let (code, shown) = typed(answers, "1h");
+        let (code, shown) = typed(&answers, "1h");
         assert_eq!(code, Some(4), "{shown}");
         assert_eq!(everything(&host), before);
         // Undone from elsewhere.

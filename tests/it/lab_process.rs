@@ -2,14 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use isoplan::approach::Approach;
@@ -22,9 +21,6 @@ use isoplan::verify::catalogue::{self, Extent};
 use isoplan::verify::outcome::{Observation, Outcome};
 use isoplan::verify::world::{NodeRole, World};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -32,6 +28,7 @@ use nix::unistd::Pid;
 use crate::ISOPLAN;
 use crate::docs::check_json;
 use crate::lab::node::{Node, PATH};
+use crate::lab::terminal::Terminal;
 use crate::lab::{Privilege, Program, in_namespace, in_namespace_with};
 
 /// How long anything may take that is waited for with a limit. Far above what it needs.
@@ -455,95 +452,10 @@ fn where_namespaces_are_refused() {
     });
 }
 
-/// A terminal with isoplan on it, as a session of its own.
-struct Terminal {
-    child: Child,
-    master: File,
-    shown: String,
-}
-
-impl Terminal {
-    fn start(program: &Program, shell: &str, args: &[&str]) -> Self {
-        let terminal = openpty(None, None).expect("open a terminal");
-        for fd in [&terminal.master, &terminal.slave] {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("keep a file");
-        }
-        let (slave, other) = (terminal.slave.try_clone().expect("a file"), terminal.slave);
-        // Whatever runs the tests may ignore signals of terminals, as a shell lets its jobs in the background.
-        let child = Command::new("setsid")
-            .args(["--ctty", "--wait", "env", "--default-signal", ISOPLAN])
-            .args(args)
-            .current_dir(program.directory())
-            .env_clear()
-            .envs([("PATH", PATH), ("SHELL", shell), ("TERM", "dumb"), ("HOME", "/nowhere")])
-            .stdin(slave)
-            .stdout(other.try_clone().expect("a file"))
-            .stderr(other)
-            .spawn()
-            .expect("start isoplan");
-        Self { child, master: File::from(terminal.master), shown: String::new() }
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).expect("type");
-    }
-
-    /// Types that, once a second, until that is shown, as a person does.
-    #[track_caller]
-    fn types_until(&mut self, keys: &str, text: &str) {
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            self.types(keys);
-            if self.is_shown(text, Instant::now() + Duration::from_secs(1)) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{text:?} is not shown: {}", self.shown);
-        }
-    }
-
-    /// Reads until that was shown, after what was waited for before.
-    #[track_caller]
-    fn shows(&mut self, text: &str) {
-        let is_shown = self.is_shown(text, Instant::now() + LIMIT);
-        assert!(is_shown, "{text:?} is not shown: {}", self.shown);
-    }
-
-    #[track_caller]
-    fn is_shown(&mut self, text: &str, deadline: Instant) -> bool {
-        loop {
-            if let Some(at) = self.shown.find(text) {
-                self.shown.drain(..at + text.len());
-                return true;
-            }
-            let mut waited = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-            poll(&mut waited, PollTimeout::from(200_u16)).expect("wait for the terminal");
-            let is_ready = waited[0].any() == Some(true);
-            if !is_ready && Instant::now() > deadline {
-                return false;
-            }
-            if is_ready {
-                let mut bytes = [0; 4096];
-                match self.master.read(&mut bytes) {
-                    Ok(length) => self.shown += &String::from_utf8_lossy(&bytes[..length]),
-                    // Nobody has the other end any more.
-                    Err(error) => panic!("{text:?} is not shown ({error}): {}", self.shown),
-                }
-            }
-        }
-    }
-
-    /// How it ended. What it still shows is read meanwhile, so that it is not held up.
-    fn ends(mut self) -> ExitStatus {
-        let mut bytes = [0; 4096];
-        while matches!(self.master.read(&mut bytes), Ok(1..)) {}
-        self.child.wait().expect("wait for isoplan")
-    }
-}
-
 /// A shell that works, under which Ctrl-C ends what it runs and nothing else.
 fn has_a_shell(shell: &str, prompt: &str) {
     let (outside, program) = start();
-    let mut terminal = Terminal::start(&program, shell, &["lab", "topology.toml"]);
+    let mut terminal = Terminal::start(&program, &[("SHELL", shell)], &["lab", "topology.toml"]);
     terminal.shows("docker0-c1");
     terminal.shows("ip netns exec docker0-c1 ping 192.168.57.5");
     terminal.shows(prompt);
@@ -585,7 +497,7 @@ fn ctrl_c_is_for_the_command() {
         let (outside, program) = start();
         let lab = |script: &str| {
             let args = ["lab", "topology.toml", "--", "sh", "-c", script];
-            let mut terminal = Terminal::start(&program, "/bin/sh", &args);
+            let mut terminal = Terminal::start(&program, &[("SHELL", "/bin/sh")], &args);
             terminal.shows("ready");
             terminal
         };

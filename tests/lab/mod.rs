@@ -16,6 +16,7 @@ pub(crate) mod program;
 pub(crate) mod session;
 pub(crate) mod spec;
 pub(crate) mod systemd;
+pub(crate) mod terminal;
 
 pub(crate) use build::Lab;
 pub(crate) use isolate::{Privilege, in_namespace, in_namespace_with};
