@@ -1,0 +1,84 @@
+//! isoplan and its rivals, side by side: the same work in the same namespaces, in turns, as ratios.
+//!
+//! `make bench` runs all of it and writes `docs/performance.json`, from which `docs/performance.md` and its plots
+//! are made; `make bench-quick` measures less of it. Nothing of the machine's own network is touched.
+//!
+//! ```text
+//! sections (apply, change, nothing, packets, verbs, lab) --record--> Report --bars--> verdicts
+//!                                                                       \--document--> docs/performance.md
+//! ```
+
+#![allow(dead_code, reason = "sections are filled one by one")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a benchmark says what it does and what it found"
+)]
+
+#[path = "../../tests/lab/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the benchmarks and the tests each use a part of it")]
+mod lab;
+mod measure;
+mod options;
+mod report;
+mod sections;
+mod sizes;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use lab::isolate::{self, Privilege, Streams};
+
+use self::measure::Bench;
+use self::options::Options;
+
+/// What the process inside its namespaces is called.
+const NAME: &str = "side-by-side";
+
+/// What a section returns: a benchmark that cannot measure says why, and nothing is written.
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let result = match arguments.next() {
+        Some(first) if first == measure::REAP => measure::reap(arguments),
+        _ if isolate::is_inside(NAME) => run_inside(),
+        _ => run_isolated(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Starts this program again in namespaces of its own.
+fn run_isolated() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Before anything is made: help and mistakes.
+    Options::read();
+    if let Some(reason) = isolate::unavailable() {
+        return Err(format!("cannot make namespaces: {reason}\n\nhint: run it as root").into());
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut child = isolate::start(&arguments, NAME, Privilege::RootIfPossible, Streams::Inherited)?;
+    // The process inside lives as long as this pipe is open; `wait` alone would close it.
+    let _held = child.stdin.take();
+    Ok(if child.wait()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_inside() -> Result<ExitCode> {
+    let options = Options::read();
+    isolate::prepare()?;
+    let mut bench = Bench::new(&options)?;
+    for section in sections::ALL {
+        if options.measures(section.name) {
+            eprintln!("== {}: {}", section.name, section.title);
+            (section.run)(&mut bench)?;
+        }
+    }
+    let report = bench.finish();
+    if let Some(path) = &options.json {
+        report.write(path)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
