@@ -10,7 +10,7 @@ mod trust;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -37,6 +37,7 @@ struct Said {
 struct Watch {
     child: Child,
     said: Arc<Said>,
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Watch {
@@ -56,7 +57,7 @@ impl Watch {
         let stdout = child.stdout.take().expect("it is piped");
         let said = Arc::new(Said::default());
         let hears = Arc::clone(&said);
-        thread::spawn(move || {
+        let listener = thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
                 let line = line.expect("read what it says");
                 let value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -64,7 +65,7 @@ impl Watch {
                 hears.grew.notify_all();
             }
         });
-        Self { child, said }
+        Self { child, said, listener: Some(listener) }
     }
 
     /// How many lines there are; a place to look from later.
@@ -104,10 +105,12 @@ impl Watch {
         kill(self.pid(), signal).expect("send a signal");
     }
 
-    /// Ends it as a service manager would.
+    /// Ends it as a service manager would. All that it has said was heard then.
     fn end(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
-        self.child.wait().expect("wait for isoplan")
+        let status = self.child.wait().expect("wait for isoplan");
+        self.listener.take().expect("it is taken here only").join().expect("hear what it says");
+        status
     }
 }
 
