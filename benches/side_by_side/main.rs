@@ -15,17 +15,23 @@
     reason = "a benchmark says what it does and what it found"
 )]
 
+mod bars;
 #[path = "../../tests/lab/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the benchmarks and the tests each use a part of it")]
 mod lab;
+mod machine;
 mod measure;
 mod options;
+mod print;
 mod report;
 mod sections;
 mod sizes;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Instant;
+
+use nix::sched::{CloneFlags, unshare};
 
 use lab::isolate::{self, Privilege, Streams};
 
@@ -56,6 +62,7 @@ fn run_isolated() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // Before anything is made: help and mistakes.
     Options::read();
+    machine::check()?;
     if let Some(reason) = isolate::unavailable() {
         return Err(format!("cannot make namespaces: {reason}\n\nhint: run it as root").into());
     }
@@ -70,15 +77,22 @@ fn run_inside() -> Result<ExitCode> {
     let options = Options::read();
     isolate::prepare()?;
     let mut bench = Bench::new(&options)?;
+    machine::note(&mut bench)?;
+    let started = Instant::now();
     for section in sections::ALL {
         if options.measures(section.name) {
-            eprintln!("== {}: {}", section.name, section.title);
-            (section.run)(&mut bench)?;
+            let seconds = started.elapsed().as_secs();
+            eprintln!("== {}: {} ({seconds} s)", section.name, section.title);
+            // What one section leaves in the kernel slows down no other.
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            (section.run)(&mut bench).map_err(|error| format!("{}: {error}", section.name))?;
         }
     }
+    bench.note("took", format!("{} s", started.elapsed().as_secs()));
     let report = bench.finish();
     if let Some(path) = &options.json {
         report.write(path)?;
     }
+    println!("{}\n\n{}", print::times(&report), print::bars(&report));
     Ok(ExitCode::SUCCESS)
 }

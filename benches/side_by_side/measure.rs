@@ -13,7 +13,7 @@ use super::Result;
 use super::lab;
 use super::lab::program::Program;
 use super::options::Options;
-use super::report::{Key, Report, Series, Unit};
+use super::report::{Key, Report, Series, Unit, VERSION};
 
 /// What a finished process took, by the kernel's account of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,7 +50,7 @@ impl Bench {
             return Err(format!("there is no isoplan at {}", isoplan.display()).into());
         }
         let report =
-            Report { version: 1, quick: options.quick, machine: BTreeMap::new(), series: Vec::new() };
+            Report { version: VERSION, quick: options.quick, machine: BTreeMap::new(), series: Vec::new() };
         Ok(Self { quick: options.quick, smoke: options.smoke, isoplan, report })
     }
 

@@ -104,26 +104,72 @@ impl Report {
         self.series.iter().find(|series| is(&series.key)).map_or(&[], |series| &series.samples)
     }
 
+    /// Writes it as JSON, each series on a line of its own: a run differs from the last in numbers, not in lines.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        fs::write(path, serde_json::to_string_pretty(self)? + "\n")?;
+        let Self { version, quick, machine, series } = self;
+        let lines: Vec<String> = series
+            .iter()
+            .map(|series| serde_json::to_string(&series.rounded()))
+            .collect::<serde_json::Result<_>>()?;
+        let text = format!(
+            "{{\n\"version\": {version},\n\"quick\": {quick},\n\"machine\": {},\n\"series\": [\n{}\n]\n}}\n",
+            serde_json::to_string_pretty(machine)?,
+            lines.join(",\n")
+        );
+        fs::write(path, text)?;
         Ok(())
     }
 
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
+        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let report: Self = serde_json::from_str(&text)?;
+        match report.version {
+            VERSION => Ok(report),
+            other => Err(format!("{}: version {other}, not {VERSION}", path.display()).into()),
+        }
+    }
+}
+
+/// The format of a [`Report`] as JSON.
+pub(crate) const VERSION: u32 = 1;
+
+impl Series {
+    /// The same with five digits that count: more are noise.
+    fn rounded(&self) -> Self {
+        let round = |sample: &f64| format!("{sample:.4e}").parse().unwrap_or(*sample);
+        Self { key: self.key.clone(), unit: self.unit, samples: self.samples.iter().map(round).collect() }
+    }
+}
+
+/// The middle of some samples, and how far they spread.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Quartiles {
+    /// A quarter of the samples are not above it.
+    pub(crate) low: f64,
+    pub(crate) median: f64,
+    /// A quarter of the samples are not below it.
+    pub(crate) high: f64,
+}
+
+impl Quartiles {
+    /// Of some samples, where there are any; between two of them in proportion.
+    pub(crate) fn of(samples: &[f64]) -> Option<Self> {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().checked_sub(1)?;
+        let at = |part: f64| {
+            let place = part * last as f64;
+            let (below, above) = (place.floor() as usize, place.ceil() as usize);
+            let share = place - place.floor();
+            sorted[below] * (1.0 - share) + sorted[above] * share
+        };
+        Some(Self { low: at(0.25), median: at(0.5), high: at(0.75) })
     }
 }
 
 /// The middle of some samples; the mean of the two in the middle where they are even in number.
 pub(crate) fn median(samples: &[f64]) -> Option<f64> {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        odd if odd % 2 == 1 => Some(sorted[middle]),
-        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
-    }
+    Quartiles::of(samples).map(|quartiles| quartiles.median)
 }
 
 /// `a / b`, sample by sample, as they were taken in turns.
