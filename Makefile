@@ -6,12 +6,15 @@ CARGO ?= cargo
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz build check docs install-deps demo-deps
+.PHONY: help demo test fuzz bench bench-quick bench-micro bench-smoke build check docs install-deps demo-deps bench-deps
 
 help:
 	@echo 'make demo          see the main job in throw-away network namespaces; root not needed'
 	@echo 'make test          run every test'
 	@echo 'make fuzz          try broken input on every reader, SECONDS=20 each'
+	@echo 'make bench         measure isoplan beside its rivals, a quarter of an hour; writes docs/performance.md'
+	@echo 'make bench-quick   the same in three minutes; writes target/bench/performance.md'
+	@echo 'make bench-micro   measure planning, diffing, encoding and decoding alone'
 	@echo 'make build         build target/release/isoplan'
 	@echo 'make check         formatting and lints'
 	@echo 'make docs          build the documentation of the code'
@@ -50,6 +53,24 @@ fuzz:
 		echo "fuzz $$target: $$(sed -n 's/^stat::number_of_executed_units: *//p' "$$log") inputs in $(SECONDS) s"; \
 	done
 
+# isoplan and what measures it, both as a release is built. The files are written below BENCH_DIR.
+BENCH = $(CARGO) bench --locked --bench side-by-side --
+BENCH_DIR = $(or $(CARGO_TARGET_DIR),target)/bench
+
+bench: bench-deps
+	$(BENCH) --json "$(CURDIR)/docs/performance.json"
+
+bench-quick: bench-deps
+	@mkdir -p "$(BENCH_DIR)"
+	$(BENCH) --quick --json "$(abspath $(BENCH_DIR))/performance.json"
+
+# Whether it works, not how fast it is.
+bench-smoke: bench-deps
+	$(BENCH) --smoke
+
+bench-micro: bench-deps
+	$(CARGO) bench --locked --bench micro
+
 build: demo-deps
 	$(CARGO) build --release --locked --bin isoplan
 
@@ -61,7 +82,8 @@ docs: demo-deps
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 
 install-deps: FOR_TESTS = yes
-install-deps demo-deps:
+bench-deps: FOR_BENCH = yes
+install-deps demo-deps bench-deps:
 	@$(INSTALL)
 	@[ -z '$(FOR_TESTS)' ] || sh tests/neighbours/packages.sh "$$($(TARGET_DIR))/tmp/neighbours"
 
@@ -86,8 +108,8 @@ if [ -n '$(FOR_FUZZ)' ]; then has c++ || missing="$$missing g++"; fi; \
 has nft || missing="$$missing nftables"; \
 has ip || missing="$$missing iproute2"; \
 has unshare || missing="$$missing util-linux"; \
+if [ -n '$(FOR_TESTS)$(FOR_BENCH)' ]; then has iptables-restore || missing="$$missing iptables"; fi; \
 if [ -n '$(FOR_TESTS)' ]; then \
-	has iptables-restore || missing="$$missing iptables"; \
 	has chromium || missing="$$missing chromium"; \
 	has chromedriver || missing="$$missing chromium-driver"; \
 fi; \

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,11 @@ impl Bench {
     pub(crate) fn isoplan(&self) -> Result<Program> {
         let path = self.isoplan.to_str().ok_or("the path of isoplan is not text")?;
         Ok(Program::new(path)?)
+    }
+
+    /// Where it is.
+    pub(crate) fn isoplan_path(&self) -> &Path {
+        &self.isoplan
     }
 
     /// This program, for parts of it that are to be processes of their own.
@@ -140,7 +145,12 @@ pub(crate) fn run(command: &mut Command) -> Result<Took> {
             None => reaper.env_remove(name),
         };
     }
-    let output = reaper.stdin(Stdio::null()).output()?;
+    told(reaper)
+}
+
+/// Runs a command that ends in the process that [`reap`] is, and hears from it what that took.
+pub(crate) fn told(mut command: Command) -> Result<Took> {
+    let output = command.stdin(Stdio::null()).output()?;
     let told = String::from_utf8_lossy(&output.stdout);
     let numbers: Vec<u64> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let &[wall, user, system, memory] = numbers.as_slice() else {

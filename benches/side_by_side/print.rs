@@ -10,15 +10,23 @@ pub(crate) fn bars(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["bar", "networks", "verdict", "is", "quartiles", "limit", "least for"]);
-    for standing in bars::standings(report) {
-        table.add_row(row(&standing));
+    let standings = bars::standings(report);
+    for standing in standings.iter().filter(|standing| standing.worst.is_some()) {
+        table.add_row(row(standing));
     }
     for column in [1, 3] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    lines(&table)
+    let missing = standings.iter().filter(|standing| standing.worst.is_none());
+    let missing: Vec<_> =
+        missing.map(|standing| format!("{} at {}", standing.bar.id, standing.size)).collect();
+    if missing.is_empty() {
+        lines(&table)
+    } else {
+        format!("{}\n\nnot measured: {}", lines(&table), missing.join("; "))
+    }
 }
 
 fn row(standing: &Standing) -> [String; 7] {

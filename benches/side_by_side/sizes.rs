@@ -32,3 +32,30 @@ pub(crate) fn bridge(text: &mut String, number: usize) {
     )
     .expect("write to a string");
 }
+
+/// For `ip -batch`: the links of such a topology, with the host's addresses on them.
+pub(crate) fn links(bridges: usize) -> String {
+    let mut text = String::new();
+    let mut link = |name: &str, address: &str, address6: &str| {
+        writeln!(
+            text,
+            "link add {name} type bridge\naddress add {address} dev {name}\n\
+             address add {address6} dev {name} nodad"
+        )
+        .expect("write to a string");
+    };
+    for number in 0..3 {
+        link(&format!("eth{number}"), &format!("192.168.{number}.10/24"), &format!("fd01:{number}::10/64"));
+    }
+    for number in 0..bridges {
+        let (high, low) = (number / 256, number % 256);
+        link(&format!("br-{number:05}"), &format!("10.{high}.{low}.1/24"), &format!("fd02:{number:x}::1/64"));
+    }
+    text
+}
+
+/// For `ip -batch`: these links taken away.
+pub(crate) fn no_links(bridges: usize) -> String {
+    let nics = (0..3).map(|number| format!("link delete eth{number}\n"));
+    nics.chain((0..bridges).map(|number| format!("link delete br-{number:05}\n"))).collect()
+}
