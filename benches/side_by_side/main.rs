@@ -16,6 +16,8 @@
 )]
 
 mod bars;
+mod floor;
+mod ground;
 #[path = "../../tests/lab/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the benchmarks and the tests each use a part of it")]
 mod lab;
@@ -24,6 +26,7 @@ mod measure;
 mod options;
 mod print;
 mod report;
+mod rivals;
 mod sections;
 mod sizes;
 
@@ -47,6 +50,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let result = match arguments.next() {
+        Some(first) if first == floor::FLOOR => floor::main(arguments),
         Some(first) if first == measure::REAP => measure::reap(arguments),
         _ if isolate::is_inside(NAME) => run_inside(),
         _ => run_isolated(),

@@ -25,12 +25,20 @@ fn nic(text: &mut String, number: usize, role: &str) {
 
 /// One bridge of such a topology.
 pub(crate) fn bridge(text: &mut String, number: usize) {
+    let (name, [v4, v6]) = (name(number), subnets(number));
+    writeln!(text, "[[bridge]]\nname = \"{name}\"\nsubnets = [\"{v4}\", \"{v6}\"]\n")
+        .expect("write to a string");
+}
+
+/// Its name.
+pub(crate) fn name(number: usize) -> String {
+    format!("br-{number:05}")
+}
+
+/// Its subnets, IPv4 first.
+pub(crate) fn subnets(number: usize) -> [String; 2] {
     let (high, low) = (number / 256, number % 256);
-    writeln!(
-        text,
-        "[[bridge]]\nname = \"br-{number:05}\"\nsubnets = [\"10.{high}.{low}.0/24\", \"fd02:{number:x}::/64\"]\n"
-    )
-    .expect("write to a string");
+    [format!("10.{high}.{low}.0/24"), format!("fd02:{number:x}::/64")]
 }
 
 /// For `ip -batch`: the links of such a topology, with the host's addresses on them.

@@ -77,7 +77,9 @@ impl Transaction {
         elements.get(behind.checked_sub(1)?).map(|(_, key)| key)
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// What is sent, for programs that time the kernel alone.
+    #[doc(hidden)]
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
