@@ -117,6 +117,11 @@ impl Bench {
         self.report.machine.insert(what.to_owned(), value.into());
     }
 
+    /// What was measured so far.
+    pub(crate) const fn report(&self) -> &Report {
+        &self.report
+    }
+
     pub(crate) fn finish(self) -> Report {
         self.report
     }

@@ -1,0 +1,164 @@
+//! Frames sent as fast as the host forwards them.
+
+use std::io::IoSlice;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use etherparse::PacketBuilder;
+use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrLike as _, bind, sendmmsg, setsockopt,
+    socket, sockopt,
+};
+use nix::time::{ClockId, clock_gettime};
+
+use super::super::super::Result;
+use super::super::super::lab::node::Node;
+use super::site::Counter;
+
+/// Frames in one call.
+pub(super) const BATCH: usize = 32;
+/// Flows that are sent in turn.
+pub(super) const FLOWS: usize = 64;
+/// Length of a frame as the kernel sees it: without preamble and checksum.
+pub(super) const FRAME: usize = 64;
+/// How many may be on their way. The queue of a core holds 1000 (net.core.netdev_max_backlog) and drops what is more,
+/// wherever on its way through the host it was: then the work that was done on it is lost.
+const WINDOW: u64 = 256;
+/// How long nothing need arrive until what was sent is held to be lost.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// What is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flow {
+    /// Source and destination.
+    pub(super) macs: ([u8; 6], [u8; 6]),
+    pub(super) from: Ipv4Addr,
+    pub(super) to: Ipv4Addr,
+    /// The destination port.
+    pub(super) port: u16,
+}
+
+/// A packet socket with frames that are ready.
+pub(super) struct Sender {
+    socket: OwnedFd,
+    frames: Vec<Vec<u8>>,
+    next: usize,
+    headers: MultiHeaders<()>,
+}
+
+impl Sender {
+    /// One on a link, with [`FLOWS`] frames of different source ports.
+    pub(super) fn open(node: &Node, link: &str, flow: Flow) -> Result<Self> {
+        let socket = node.enter(|| open(link))?;
+        let frames = (0..FLOWS).map(|number| frame(flow, 10_000 + number as u16, flow.port)).collect();
+        Ok(Self { socket, frames, next: 0, headers: MultiHeaders::preallocate(BATCH, None) })
+    }
+
+    /// Sends the next frames in turn and says how many the kernel took.
+    pub(super) fn send(&mut self, count: usize) -> Result<u64> {
+        let count = count.min(BATCH).min(self.frames.len() - self.next);
+        let sent = send(&self.socket, &mut self.headers, &self.frames[self.next..self.next + count])?;
+        self.next = (self.next + sent) % self.frames.len();
+        Ok(sent as u64)
+    }
+
+    /// Sends for some time, no more ahead of what arrives than the host can keep in its queue.
+    pub(super) fn run(&mut self, time: Duration, arrivals: &Counter) -> Result<Run> {
+        let first = arrivals.read()?;
+        let (start, start_work) = (Instant::now(), own_time()?);
+        let (mut sent, mut arrived) = (0_u64, 0_u64);
+        let mut progress = start;
+        loop {
+            let now = Instant::now();
+            if now - start >= time {
+                break;
+            }
+            // Neighbours and routers are asked for now and then, which arrives as well.
+            if sent.saturating_sub(arrived) + BATCH as u64 <= WINDOW {
+                sent += self.send(BATCH)?;
+                continue;
+            }
+            let total = arrivals.read()? - first;
+            if total > arrived {
+                (arrived, progress) = (total, now);
+            } else if now - progress > PATIENCE {
+                return Err(format!("only {arrived} of {sent} packets arrive").into());
+            }
+            // Each look takes the counter from the core that counts.
+            pause(Duration::from_micros(2));
+        }
+        let arrived = arrivals.read()? - first;
+        let run = Run { arrived, took: start.elapsed(), work: own_time()? - start_work };
+        // What is still on its way is not to be counted for another.
+        let end = Instant::now();
+        while arrivals.read()? - first < sent && end.elapsed() < PATIENCE {
+            pause(Duration::from_micros(20));
+        }
+        if arrived == 0 {
+            return Err("nothing arrives".into());
+        }
+        Ok(run)
+    }
+}
+
+/// What came of sending for some time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) arrived: u64,
+    pub(super) took: Duration,
+    /// What the kernel charges the sending thread. Where there is one core that is the forwarding, too.
+    pub(super) work: Duration,
+}
+
+/// How long this thread was on a core.
+fn own_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+/// Waits without leaving the core.
+pub(super) fn pause(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// Sends frames in one call and says how many the kernel took.
+pub(super) fn send(socket: &OwnedFd, headers: &mut MultiHeaders<()>, frames: &[Vec<u8>]) -> Result<usize> {
+    let slices: Vec<[IoSlice<'_>; 1]> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
+    let addresses = vec![None; slices.len()];
+    match sendmmsg(socket.as_raw_fd(), headers, &slices, &addresses, [], MsgFlags::MSG_DONTWAIT) {
+        Ok(results) => Ok(results.count()),
+        Err(Errno::EAGAIN | Errno::ENOBUFS) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A packet socket that only sends.
+fn open(link: &str) -> std::io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    let address = getifaddrs()?
+        .filter(|interface| interface.interface_name == link)
+        .filter_map(|interface| interface.address)
+        .find(|address| address.family() == Some(AddressFamily::Packet))
+        .ok_or_else(|| std::io::Error::other(format!("no link {link}")))?;
+    bind(socket.as_raw_fd(), address.as_link_addr().expect("a link's address"))?;
+    // Enough for a window, whatever a frame takes in the kernel.
+    setsockopt(&socket, sockopt::SndBuf, &(1 << 20))?;
+    Ok(socket)
+}
+
+/// A frame of [`FRAME`] bytes.
+pub(super) fn frame(flow: Flow, source_port: u16, port: u16) -> Vec<u8> {
+    const HEADERS: usize = 14 + 20 + 8;
+    let builder = PacketBuilder::ethernet2(flow.macs.0, flow.macs.1)
+        .ipv4(flow.from.octets(), flow.to.octets(), 64)
+        .udp(source_port, port);
+    let payload = [0; FRAME - HEADERS];
+    let mut bytes = Vec::with_capacity(FRAME);
+    builder.write(&mut bytes, &payload).expect("a payload that fits, written to memory");
+    bytes
+}
