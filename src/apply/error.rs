@@ -25,7 +25,7 @@ pub enum Error {
         /// The step at fault, where one is known.
         op: Option<Box<Op>>,
         /// The element of it at fault, where one is known.
-        element: Option<ElementKey>,
+        element: Option<Box<ElementKey>>,
     },
     /// The kernel's answer to the transaction was lost, and reading back shows that nothing was changed.
     AnswerLost(CommitError),

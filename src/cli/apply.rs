@@ -313,7 +313,7 @@ pub(super) fn applying_failed(error: &apply::Error, topology: &Topology, command
             failure = failure.hint(format!("see what is there: isoplan plan {}", topology.file));
         }
         apply::Error::Commit { op: Some(op), element, .. } => {
-            let (what, origins) = at_fault(op, element.as_ref());
+            let (what, origins) = at_fault(op, element.as_deref());
             failure.causes.push(format!("the kernel refused {what}"));
             if let Some(origin) = origins.first() {
                 let place = topology.place(*origin);

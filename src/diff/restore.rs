@@ -245,7 +245,7 @@ fn rebuilt(to: &Table, live: &Table) -> Vec<Op> {
         let all = wanted.data == SetData::Verdict;
         let pairs = |from: &Set, other: &Set| -> Vec<_> {
             let pairs =
-                from.elements.iter().filter(|(key, data)| all || other.elements.get(*key) != Some(*data));
+                from.elements.iter().filter(|(key, data)| all || other.elements.get(key) != Some(*data));
             pairs.map(|(key, data)| (key.clone(), data.clone())).collect()
         };
         let (gone, new) = (pairs(set, wanted), pairs(wanted, set));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Action, Diff, Kind, change, count, rules};
 use crate::render;
-use crate::ruleset::{Chain, ElementData, ElementKey, Family, Op, Set, Table};
+use crate::ruleset::{Chain, ElementData, ElementKey, Elements, Family, Op, Set, Table};
 
 /// A table that may be on either side.
 pub(super) fn compare(diff: &mut Diff, desired: Option<&Table>, live: Option<&Table>) {
@@ -202,7 +202,7 @@ pub(super) fn all_rules(family: Family, chain: &Chain) -> impl Iterator<Item = O
 }
 
 pub(super) fn definition(set: &Set) -> Set {
-    Set { elements: BTreeMap::new(), key: set.key.clone(), name: Arc::clone(&set.name), ..*set }
+    Set { elements: Elements::new(), key: set.key.clone(), name: Arc::clone(&set.name), ..*set }
 }
 
 pub(super) fn add_chain(family: Family, chain: &Chain) -> Op {
@@ -219,7 +219,7 @@ pub(super) fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, ste
                 new.new = Some(render::nft::set_type(set));
                 diff.changes.push(new);
                 steps.add_sets.push(Op::AddSet { family, set: definition(set) });
-                elements(diff, family, set, &BTreeMap::new(), steps);
+                elements(diff, family, set, &Elements::new(), steps);
             }
             (None, Some(set)) if !is_anonymous(set) => {
                 let mut gone = change(Action::Delete, Kind::Set, family, name);
@@ -275,17 +275,16 @@ pub(super) fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, ste
     }
 }
 
-fn elements(
-    diff: &mut Diff,
-    family: Family,
-    set: &Set,
-    live: &BTreeMap<ElementKey, ElementData>,
-    steps: &mut Steps,
-) {
+fn elements(diff: &mut Diff, family: Family, set: &Set, live: &Elements, steps: &mut Steps) {
     let mut added = Vec::new();
     let mut deleted = Vec::new();
+    let mut gone = Vec::new();
+    let mut live = live.iter().peekable();
     for (key, data) in &set.elements {
-        let old = live.get(key);
+        while let Some(other) = live.next_if(|(other, _)| *other < key) {
+            gone.push(other);
+        }
+        let old = live.next_if(|(other, _)| *other == key).map(|(_, old)| old);
         if old == Some(data) {
             continue;
         }
@@ -299,7 +298,7 @@ fn elements(
         deleted.extend(old.map(|old| (key.clone(), old.clone())));
         added.push((key.clone(), data.clone()));
     }
-    for (key, data) in live.iter().filter(|(key, _)| !set.elements.contains_key(*key)) {
+    for (key, data) in gone.into_iter().chain(live) {
         let mut gone = change(Action::Delete, Kind::Element, family, "");
         gone.name = Arc::clone(&set.name);
         gone.old = Some(render::element(set, key, data));

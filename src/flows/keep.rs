@@ -70,7 +70,7 @@ impl KeptTuple {
     }
 
     fn from_key(key: &ElementKey) -> Option<Self> {
-        let (addresses, rest) = key.first.split_at_checked(key.first.len().checked_sub(12)?)?;
+        let (addresses, rest) = key.first().split_at_checked(key.first().len().checked_sub(12)?)?;
         let (source, destination) = addresses.split_at(addresses.len() / 2);
         let &[protocol, _, _, _, s0, s1, _, _, d0, d1, _, _] = rest else { return None };
         let ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
@@ -138,7 +138,7 @@ impl Kept {
             let keys = |set: &str| table.sets.get(set).into_iter().flat_map(|set| set.elements.keys());
             kept.tuples.extend(keys(tuples).filter_map(KeptTuple::from_key));
             kept.from.extend(keys(from).filter_map(|key| {
-                let (link, source) = key.first.split_first_chunk::<16>()?;
+                let (link, source) = key.first().split_first_chunk::<16>()?;
                 let link = std::str::from_utf8(link).ok()?.trim_end_matches('\0').to_owned();
                 Some((link, address(source)?))
             }));

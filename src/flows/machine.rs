@@ -284,14 +284,14 @@ fn find<'s>(set: &'s Set, key: &[u8]) -> Option<&'s ElementData> {
                 let part = start..start + field.len();
                 start += field.len().next_multiple_of(4);
                 let ends =
-                    (element.first.get(part.clone()), element.upper().get(part.clone()), key.get(part));
+                    (element.first().get(part.clone()), element.upper().get(part.clone()), key.get(part));
                 matches!(ends, (Some(first), Some(last), Some(key)) if first <= key && key <= last)
             })
         };
         return set.elements.iter().find(|(element, _)| within(element)).map(|(_, data)| data);
     }
     // No two intervals of such a set overlap.
-    let last = ElementKey { first: key.into(), last: Some(vec![u8::MAX; key.len()].into()) };
-    let (element, data) = set.elements.range(..=last).next_back()?;
+    let last = ElementKey::range(key, vec![u8::MAX; key.len()]);
+    let (element, data) = set.elements.last_up_to(&last)?;
     (element.upper() >= key).then_some(data)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::attr::{self, Attrs};
 use super::decode_expr;
 use super::wire::{self, be32, nfta, set_flag};
-use crate::ruleset::{Aside, ElementData, ElementKey, FieldType, Set, SetData};
+use crate::ruleset::{Aside, ElementData, ElementKey, Elements, FieldType, Set, SetData, Verdict};
 
 /// A set as the kernel describes it, without elements yet.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) fn set(attributes: &[u8]) -> Option<LiveSet> {
         key: field_types(key_type).unwrap_or_default(),
         data: data.unwrap_or(SetData::None),
         interval: flags & set_flag::INTERVAL != 0,
-        elements: BTreeMap::new(),
+        elements: Elements::new(),
         foreign_flags: 0,
     };
     let key_fits = number(nfta::SET_KEY_LEN).is_some_and(|len| len as usize == set.key_len());
@@ -88,54 +88,83 @@ fn field_types(mut number: u32) -> Option<Vec<FieldType>> {
     Some(fields)
 }
 
-/// One element of a dump.
-#[derive(Debug)]
-pub(super) struct LiveElement {
-    key: Box<[u8]>,
-    key_end: Option<Box<[u8]>>,
-    is_end: bool,
-    data: ElementData,
-    note: Option<&'static str>,
+/// What a dump of the elements of one set says.
+#[derive(Debug, Default)]
+pub(super) struct Dump {
+    /// Whether the set is a tree, which has the ends of its intervals as elements of their own.
+    is_tree: bool,
+    elements: Vec<(ElementKey, ElementData)>,
+    /// In a tree: the first keys behind intervals.
+    ends: Vec<ElementKey>,
+    /// What about the elements has no place in [`ElementData`], and how often it was found.
+    notes: BTreeMap<&'static str, usize>,
+    /// The verdict that was read last. Next to all verdicts of a map are the same.
+    verdict: Option<(Vec<u8>, Verdict)>,
 }
 
-/// The elements of one `NFT_MSG_NEWSETELEM`.
-pub(super) fn elements(attributes: &[u8]) -> impl Iterator<Item = Result<LiveElement, &'static str>> {
-    let list = attr::find(attributes, nfta::ELEM_LIST_ELEMENTS).unwrap_or_default();
-    Attrs::new(list).map(|attr| element(attr.payload))
-}
-
-/// One element, or why it is none.
-fn element(attributes: &[u8]) -> Result<LiveElement, &'static str> {
-    let find = |kind| attr::find(attributes, kind);
-    let Some(key) = find(nfta::ELEM_KEY) else { return Err("an element that matches everything else") };
-    let key = decode_expr::value(key).ok_or("an element whose key is no value")?;
-    let key_end = find(nfta::ELEM_KEY_END).and_then(decode_expr::value);
-    let flags = find(nfta::ELEM_FLAGS).and_then(be32).unwrap_or_default();
-    let mut note = None;
-    for (kind, words) in [
-        (nfta::ELEM_TIMEOUT, "an element with a timeout"),
-        (nfta::ELEM_EXPR, "an element with a statement"),
-        (nfta::ELEM_EXPRESSIONS, "an element with statements"),
-        (nfta::ELEM_OBJREF, "an element that names an object"),
-    ] {
-        if find(kind).is_some() {
-            note = Some(words);
+impl Dump {
+    /// Takes over the elements of one `NFT_MSG_NEWSETELEM`.
+    pub(super) fn add(&mut self, attributes: &[u8]) {
+        let list = attr::find(attributes, nfta::ELEM_LIST_ELEMENTS).unwrap_or_default();
+        for element in Attrs::new(list) {
+            if let Some(note) = self.element(element.payload) {
+                *self.notes.entry(note).or_insert(0) += 1;
+            }
         }
     }
-    let data = find(nfta::ELEM_DATA);
-    let verdict = data.and_then(decode_expr::verdict);
-    let value = data.and_then(decode_expr::value).map(Box::from);
-    if data.is_some() && verdict.is_none() && value.is_none() {
-        note = Some("an element with data of an unknown form");
+
+    /// Takes over one element; hands back what about it could not be.
+    fn element(&mut self, attributes: &[u8]) -> Option<&'static str> {
+        let (mut key, mut key_end, mut flags, mut data) = (None, None, None, None);
+        let mut noted = None;
+        for attr in Attrs::new(attributes) {
+            match attr.kind {
+                nfta::ELEM_KEY => _ = key.get_or_insert(attr.payload),
+                nfta::ELEM_KEY_END => _ = key_end.get_or_insert(attr.payload),
+                nfta::ELEM_FLAGS => _ = flags.get_or_insert(attr.payload),
+                nfta::ELEM_DATA => _ = data.get_or_insert(attr.payload),
+                kind => noted = noted.max(NOTED.iter().position(|(noted, _)| *noted == kind)),
+            }
+        }
+        let mut note = noted.map(|place| NOTED[place].1);
+        let Some(key) = key else { return Some("an element that matches everything else") };
+        let Some(key) = decode_expr::value(key) else { return Some("an element whose key is no value") };
+        if self.is_tree && flags.and_then(be32).unwrap_or_default() & wire::ELEM_INTERVAL_END != 0 {
+            self.ends.push(ElementKey::value(key));
+            return note;
+        }
+        let verdict = data.and_then(|data| self.verdict(data));
+        let value = data.and_then(decode_expr::value).map(Box::from);
+        if data.is_some() && verdict.is_none() && value.is_none() {
+            note = Some("an element with data of an unknown form");
+        }
+        let key = match key_end.and_then(decode_expr::value) {
+            Some(last) => ElementKey::range(key, last),
+            None => ElementKey::value(key),
+        };
+        self.elements.push((key, ElementData { verdict, value, origin: Aside(None) }));
+        note
     }
-    Ok(LiveElement {
-        key: Box::from(key),
-        key_end: key_end.map(Box::from),
-        is_end: flags & wire::ELEM_INTERVAL_END != 0,
-        data: ElementData { verdict, value, origin: Aside(None) },
-        note,
-    })
+
+    fn verdict(&mut self, data: &[u8]) -> Option<Verdict> {
+        if let Some((same, verdict)) = &self.verdict
+            && same == data
+        {
+            return Some(verdict.clone());
+        }
+        let verdict = decode_expr::verdict(data)?;
+        self.verdict = Some((data.to_vec(), verdict.clone()));
+        Some(verdict)
+    }
 }
+
+/// Attributes of an element for which there is no place; of several the last is told.
+const NOTED: [(u16, &str); 4] = [
+    (nfta::ELEM_TIMEOUT, "an element with a timeout"),
+    (nfta::ELEM_EXPR, "an element with a statement"),
+    (nfta::ELEM_EXPRESSIONS, "an element with statements"),
+    (nfta::ELEM_OBJREF, "an element that names an object"),
+];
 
 /// How many elements a set handed out, and how many it says that it has.
 #[derive(Debug, PartialEq, Eq)]
@@ -145,6 +174,11 @@ pub(super) struct Shortfall {
 }
 
 impl LiveSet {
+    /// Whether the kernel keeps its elements in a tree of intervals.
+    const fn is_tree(&self) -> bool {
+        self.set.interval && self.flags & set_flag::CONCAT == 0
+    }
+
     /// Whether the kernel keeps its elements in a hash table, whose dump can miss some while it grows.
     pub(super) fn is_hash(&self) -> bool {
         !self.set.interval
@@ -160,32 +194,22 @@ impl LiveSet {
         self.flags & (set_flag::TIMEOUT | set_flag::EVAL) != 0
     }
 
+    /// Room for the elements of a dump.
+    pub(super) fn dump(&self) -> Dump {
+        /// The count is the kernel's word for it, and only worth so much memory in advance.
+        const MOST: usize = 1 << 16;
+        let count = self.count.unwrap_or_default().min(MOST);
+        Dump { is_tree: self.is_tree(), elements: Vec::with_capacity(count), ..Dump::default() }
+    }
+
     /// Takes over the elements of a whole dump.
-    pub(super) fn fill(&mut self, dump: Vec<Result<LiveElement, &'static str>>) -> Result<(), Shortfall> {
-        self.set.elements.clear();
-        let mut elements = Vec::with_capacity(dump.len());
-        let mut notes = BTreeMap::new();
-        for element in dump {
-            let note = match &element {
-                Ok(element) => element.note,
-                Err(words) => Some(*words),
-            };
-            if let Some(words) = note {
-                *notes.entry(words).or_insert(0_usize) += 1;
-            }
-            elements.extend(element);
+    pub(super) fn fill(&mut self, dump: Dump) -> Result<(), Shortfall> {
+        let Dump { elements, ends, notes, .. } = dump;
+        if self.set.interval && !self.is_tree() {
+            self.order = Some(elements.iter().map(|(key, _)| key.clone()).collect());
         }
-        if self.set.interval && self.flags & set_flag::CONCAT == 0 {
-            self.set.elements = intervals(elements);
-        } else {
-            let elements = elements.into_iter().map(|element| {
-                let last = element.key_end.unwrap_or_else(|| element.key.clone());
-                (ElementKey::range(element.key, last), element.data)
-            });
-            let elements: Vec<_> = elements.collect();
-            self.order = self.set.interval.then(|| elements.iter().map(|(key, _)| key.clone()).collect());
-            self.set.elements = elements.into_iter().collect();
-        }
+        self.set.elements =
+            if self.is_tree() { intervals(elements, ends) } else { elements.into_iter().collect() };
         if self.is_hash() && !self.is_dynamic() && notes.is_empty() {
             let found = self.set.elements.len();
             if let Some(count) = self.count.filter(|count| *count > found) {
@@ -201,33 +225,36 @@ impl LiveSet {
     }
 }
 
-/// The intervals of a tree: an element is the first key of an interval, or with the flag the first key
-/// behind one. The kernel hands them out from the top down; where one interval ends and the next
-/// starts, both elements have the same key. nft puts an end at zero below the lowest interval.
-fn intervals(mut elements: Vec<LiveElement>) -> BTreeMap<ElementKey, ElementData> {
-    elements.sort_by(|a, b| (&a.key, !a.is_end).cmp(&(&b.key, !b.is_end)));
-    elements.dedup_by(|b, a| a.key == b.key && a.is_end == b.is_end);
-    let mut intervals = BTreeMap::new();
-    let mut open: Option<(Box<[u8]>, ElementData)> = None;
-    for element in elements {
-        if let Some((first, data)) = open.take() {
-            // The end itself is above `first`, so that there is a key before it.
-            intervals.insert(ElementKey::range(first, before(&element.key)), data);
+/// The intervals of a tree: an element is the first key of an interval, an end the first key behind one.
+/// The kernel hands them out from the top down; where one interval ends and the next starts, both have
+/// the same key. nft puts an end at zero below the lowest interval.
+fn intervals(mut elements: Vec<(ElementKey, ElementData)>, mut ends: Vec<ElementKey>) -> Elements {
+    elements.sort_by(|(a, _), (b, _)| a.cmp(b));
+    elements.dedup_by(|(later, _), (earlier, _)| later == earlier);
+    ends.sort();
+    let mut ends = ends.into_iter().peekable();
+    let mut last = Vec::new();
+    for at in 0..elements.len() {
+        let (above, next) = elements.split_at_mut(at + 1);
+        let Some((key, _)) = above.last_mut() else { continue };
+        while ends.next_if(|end| end <= key).is_some() {}
+        let behind = ends.peek().into_iter().chain(next.first().map(|(key, _)| key)).min();
+        last.clear();
+        match behind {
+            // It is above `first`, so that there is a key before it.
+            Some(behind) => {
+                last.extend_from_slice(behind.first());
+                step_down(&mut last);
+            }
+            None => last.resize(key.first().len(), 0xff),
         }
-        if !element.is_end {
-            open = Some((element.key, element.data));
-        }
+        *key = ElementKey::range(key.first(), &last);
     }
-    if let Some((first, data)) = open {
-        let top = vec![0xff; first.len()];
-        intervals.insert(ElementKey::range(first, top), data);
-    }
-    intervals
+    elements.into_iter().collect()
 }
 
-/// The key right below another; wraps below zero.
-fn before(key: &[u8]) -> Box<[u8]> {
-    let mut key: Box<[u8]> = Box::from(key);
+/// Makes a key the one right below it; wraps below zero.
+fn step_down(key: &mut [u8]) {
     for byte in key.iter_mut().rev() {
         let borrow = *byte == 0;
         *byte = byte.wrapping_sub(1);
@@ -235,7 +262,6 @@ fn before(key: &[u8]) -> Box<[u8]> {
             break;
         }
     }
-    key
 }
 
 /// The key right above another; `None` at the top.
@@ -254,21 +280,14 @@ pub(super) fn after(key: &[u8]) -> Option<Box<[u8]>> {
 mod tests {
     use super::*;
 
-    fn element(key: [u8; 2], is_end: bool) -> LiveElement {
-        LiveElement {
-            key: Box::new(key),
-            key_end: None,
-            is_end,
-            data: ElementData { verdict: None, value: None, origin: Aside(None) },
-            note: None,
-        }
-    }
+    const PLAIN: ElementData = ElementData { verdict: None, value: None, origin: Aside(None) };
 
     fn check(elements: &[([u8; 2], bool)], expected: &[([u8; 2], [u8; 2])]) {
-        let elements = elements.iter().map(|(key, is_end)| element(*key, *is_end)).collect();
-        let expected: Vec<_> =
-            expected.iter().map(|(first, last)| ElementKey::range(*first, *last)).collect();
-        assert_eq!(intervals(elements).into_keys().collect::<Vec<_>>(), expected);
+        let (ends, elements): (Vec<_>, Vec<_>) = elements.iter().partition(|(_, is_end)| *is_end);
+        let elements = elements.iter().map(|(key, _)| (ElementKey::value(key), PLAIN)).collect();
+        let ends = ends.iter().map(|(key, _)| ElementKey::value(key)).collect();
+        let expected: Vec<_> = expected.iter().map(|(first, last)| ElementKey::range(first, last)).collect();
+        assert_eq!(intervals(elements, ends).keys().cloned().collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -292,7 +311,7 @@ mod tests {
     #[test]
     fn single_keys_have_no_last() {
         check(&[([1, 1], true), ([1, 0], false)], &[([1, 0], [1, 0])]);
-        assert!(ElementKey::range([1], [1]).last.is_none());
+        assert!(ElementKey::range([1], [1]).last().is_none());
     }
 
     #[test]
@@ -304,7 +323,10 @@ mod tests {
         }
         let mut live = set(&writer.finish().unwrap()).unwrap();
         assert_eq!(live.set.foreign_flags, 0);
-        let dump = |keys: &[[u8; 2]]| keys.iter().map(|key| Ok(element(*key, false))).collect();
+        let dump = |keys: &[[u8; 2]]| {
+            let elements = keys.iter().map(|key| (ElementKey::value(key), PLAIN)).collect();
+            Dump { elements, ..Dump::default() }
+        };
         // The same element twice is one element: a dump that was overtaken by a resize can repeat some.
         let shortfall = Shortfall { found: 1, count: 2 };
         assert_eq!(live.fill(dump(&[[0, 1], [0, 1]])), Err(shortfall));
@@ -322,7 +344,9 @@ mod tests {
 
     #[test]
     fn neighbours() {
-        assert_eq!(*before(&[1, 0]), [0, 255]);
+        let mut key = [1, 0];
+        step_down(&mut key);
+        assert_eq!(key, [0, 255]);
         assert_eq!(after(&[0, 255]).as_deref(), Some(&[1, 0][..]));
         assert_eq!(after(&[255, 255]), None);
     }

@@ -133,7 +133,7 @@ fn objects(
     key: &ElementKey,
     data: Option<&ElementData>,
 ) -> Result<Vec<ffi::Element>, Unencodable> {
-    let mut element = ffi::Element::new(&key.first)?;
+    let mut element = ffi::Element::new(key.first())?;
     if let Some(data) = data {
         if let Some(verdict) = &data.verdict {
             let (code, chain) = verdict_parts(verdict);

@@ -115,7 +115,7 @@ pub enum CommitError {
         /// Index of the step in the list that was encoded.
         op: usize,
         /// The element at fault, where the kernel names one.
-        element: Option<ElementKey>,
+        element: Option<Box<ElementKey>>,
         /// The kernel's error number, positive.
         errno: i32,
         /// The kernel's own words, where it has any.

@@ -70,7 +70,9 @@ pub fn take_apart(bytes: &[u8]) {
         decode_expr::expressions(bytes);
         for definition in [bytes, definition] {
             if let Some(mut set) = decode_set::set(definition) {
-                let _ = set.fill(decode_set::elements(bytes).collect());
+                let mut dump = set.dump();
+                dump.add(bytes);
+                let _ = set.fill(dump);
             }
         }
     }

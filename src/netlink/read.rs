@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::attr::{self, Writer};
-use super::decode_set::{LiveElement, LiveSet, Shortfall};
+use super::decode_set::{Dump, LiveSet, Shortfall};
 use super::error::Error;
 use super::socket::{DumpError, Nftables, Request};
 use super::wire::{msg, nfta};
@@ -167,12 +167,7 @@ impl Nftables {
         Err(Error::Incomplete { set: live.set.name.to_string(), found, count }.into())
     }
 
-    fn dump_elements(
-        &mut self,
-        table: &Table,
-        live: &LiveSet,
-        generation: u32,
-    ) -> Result<Vec<Result<LiveElement, &'static str>>, DumpError> {
+    fn dump_elements(&mut self, table: &Table, live: &LiveSet, generation: u32) -> Result<Dump, DumpError> {
         let filter = names(&[(nfta::ELEM_LIST_TABLE, &table.name), (nfta::ELEM_LIST_SET, &live.set.name)]);
         let request = Request {
             what: "elements",
@@ -181,8 +176,8 @@ impl Nftables {
             family: table.family.number(),
             filter: &filter,
         };
-        let mut elements = Vec::new();
-        self.dump(request, generation, |_, attributes| elements.extend(decode_set::elements(attributes)))?;
+        let mut elements = live.dump();
+        self.dump(request, generation, |_, attributes| elements.add(attributes))?;
         Ok(elements)
     }
 

@@ -10,14 +10,14 @@ pub fn element(set: &Set, key: &ElementKey, data: &ElementData) -> String {
     let mut at = 0;
     for field in &set.key {
         let end = at + field.len();
-        match (key.first.get(at..end), key.upper().get(at..end)) {
+        match (key.first().get(at..end), key.upper().get(at..end)) {
             (Some(first), Some(last)) => fields.push(interval(*field, first, last)),
             _ => fields.push("?".to_owned()),
         }
         at = end.next_multiple_of(4);
     }
     if fields.is_empty() {
-        fields.push(hex(&key.first));
+        fields.push(hex(key.first()));
     }
     let mut text = fields.join(" . ");
     if let Some(decision) = &data.verdict {

@@ -4,11 +4,13 @@
 //! could not tell them apart. What is only ever informative (a kernel handle, the topology entry that
 //! an object comes from) sits in an [`Aside`], which never takes part in a comparison.
 
+mod elements;
 mod expr;
 mod hex;
 mod op;
 mod set;
 
+pub use elements::Elements;
 pub use expr::{
     CmpOp, CtDirection, CtKey, Expr, ExthdrProtocol, FIB_DADDR, FIB_IIF, FIB_SADDR, FibResult, LookupTarget,
     MetaKey, PayloadBase, Reg,

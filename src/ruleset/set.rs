@@ -1,10 +1,11 @@
 //! Named sets, maps and verdict maps, with their elements.
 
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use std::cmp::Ordering;
+use std::fmt;
 use std::sync::Arc;
 
-use super::{Aside, Verdict, hex};
+use super::{Aside, Elements, Verdict, hex};
 use crate::topology::EntryId;
 
 /// The type of one field of a key, or of map data: nft's own data types.
@@ -115,43 +116,115 @@ pub enum SetData {
 /// The key of an element, as bytes on the wire: every field of a concatenation padded to 4 bytes, a
 /// single field not padded.
 ///
-/// `last` is the inclusive upper end of an interval; `None` when it equals `first`, so that equal
-/// elements are equal values. Ordered by the bytes of `first`, which is numeric order for big-endian
+/// An interval has an inclusive upper end besides; none where it equals the lower one, so that equal
+/// elements are equal values. Ordered by the bytes of the lower end, which is numeric order for big-endian
 /// fields and text order for names.
 ///
 /// In JSON: its bytes as hexadecimal digits, the ends of an interval with a `-` in between.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct ElementKey {
-    /// The lower end.
-    pub first: Box<[u8]>,
-    /// The upper end, inclusive, where it differs.
-    pub last: Option<Box<[u8]>>,
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ElementKey(Bytes);
+
+/// Both ends, one behind the other. In place as long as they fit, with zeros behind them; so does all but what
+/// is wider than two names or two IPv6 addresses.
+#[derive(Clone, PartialEq, Eq)]
+enum Bytes {
+    Inline { first: u8, total: u8, bytes: [u8; INLINE] },
+    Heap { first: usize, bytes: Box<[u8]> },
 }
+
+const INLINE: usize = 32;
 
 impl ElementKey {
     /// A single value.
-    pub fn value(bytes: impl Into<Box<[u8]>>) -> Self {
-        Self { first: bytes.into(), last: None }
+    pub fn value(bytes: impl AsRef<[u8]>) -> Self {
+        Self::of(bytes.as_ref(), &[])
     }
 
     /// All values from `first` to `last`, both included; field by field in a concatenation.
-    pub fn range(first: impl Into<Box<[u8]>>, last: impl Into<Box<[u8]>>) -> Self {
-        let (first, last) = (first.into(), last.into());
-        let last = (first != last).then_some(last);
-        Self { first, last }
+    pub fn range(first: impl AsRef<[u8]>, last: impl AsRef<[u8]>) -> Self {
+        let (first, last) = (first.as_ref(), last.as_ref());
+        Self::of(first, if first == last { &[] } else { last })
+    }
+
+    fn of(first: &[u8], last: &[u8]) -> Self {
+        let total = first.len() + last.len();
+        if total > INLINE {
+            return Self(Bytes::Heap {
+                first: first.len(),
+                bytes: [first, last].concat().into_boxed_slice(),
+            });
+        }
+        let mut bytes = [0; INLINE];
+        bytes[..first.len()].copy_from_slice(first);
+        bytes[first.len()..total].copy_from_slice(last);
+        Self(Bytes::Inline { first: first.len() as u8, total: total as u8, bytes })
+    }
+
+    fn ends(&self) -> (&[u8], &[u8]) {
+        match &self.0 {
+            Bytes::Inline { first, total, bytes } => {
+                bytes[..usize::from(*total)].split_at(usize::from(*first))
+            }
+            Bytes::Heap { first, bytes } => bytes.split_at(*first),
+        }
+    }
+
+    /// The lower end.
+    pub fn first(&self) -> &[u8] {
+        self.ends().0
+    }
+
+    /// The upper end, inclusive, where it differs.
+    pub fn last(&self) -> Option<&[u8]> {
+        Some(self.ends().1).filter(|last| !last.is_empty())
     }
 
     /// The upper end, inclusive.
     pub fn upper(&self) -> &[u8] {
-        self.last.as_deref().unwrap_or(&self.first)
+        self.last().unwrap_or(self.first())
     }
 }
 
-impl From<ElementKey> for String {
-    fn from(key: ElementKey) -> Self {
-        let first = hex::encode(&key.first);
-        key.last.map_or(first.clone(), |last| format!("{first}-{}", hex::encode(&last)))
+impl Ord for ElementKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            // All keys of a set are of one length. The zeros behind a single value sort it before intervals.
+            (
+                Bytes::Inline { first: a, total, bytes },
+                Bytes::Inline { first: b, total: other_total, bytes: other },
+            ) if a == b => words(bytes).cmp(&words(other)).then(total.cmp(other_total)),
+            _ => self.ends().cmp(&other.ends()),
+        }
+    }
+}
+
+/// Bytes as two numbers that compare alike.
+fn words(bytes: &[u8; INLINE]) -> [u128; 2] {
+    let (high, low) = bytes.split_at(INLINE / 2);
+    [high, low].map(|half| half.try_into().map_or(0, u128::from_be_bytes))
+}
+
+impl PartialOrd for ElementKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for ElementKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ElementKey").field("first", &self.first()).field("last", &self.last()).finish()
+    }
+}
+
+impl Serialize for ElementKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = hex::encode(self.first());
+        if let Some(last) = self.last() {
+            text.push('-');
+            text.push_str(&hex::encode(last));
+        }
+        serializer.serialize_str(&text)
     }
 }
 
@@ -160,7 +233,7 @@ impl TryFrom<String> for ElementKey {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let (first, last) = match text.split_once('-') {
-            Some((first, last)) => (hex::decode::<Box<[u8]>>(first), Some(hex::decode::<Box<[u8]>>(last))),
+            Some((first, last)) => (hex::decode::<Vec<u8>>(first), Some(hex::decode::<Vec<u8>>(last))),
             None => (hex::decode(&text), None),
         };
         let first = first.ok_or(hex::WRONG)?;
@@ -200,7 +273,7 @@ pub struct Set {
     /// Whether keys are intervals (prefixes, ranges, name prefixes).
     pub interval: bool,
     /// By key.
-    pub elements: BTreeMap<ElementKey, ElementData>,
+    pub elements: Elements,
     /// Flags of a live set that the planner never sets (`NFT_SET_TIMEOUT`, `NFT_SET_EVAL`, ...), and
     /// `!0` when its key or data type is not one of [`FieldType`]. Zero in a plan.
     pub foreign_flags: u32,

@@ -54,8 +54,8 @@ fn check_set(set: &Set) -> Result<(), String> {
     }
     let length = set.key_len();
     for (key, data) in &set.elements {
-        if key.first.len() != length {
-            let found = key.first.len();
+        if key.first().len() != length {
+            let found = key.first().len();
             return Err(format!("a key of {found} bytes instead of {length} in set `{}`", set.name));
         }
         let fits = match set.data {

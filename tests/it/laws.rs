@@ -1,6 +1,6 @@
 //! What holds for every topology, on random ones: of the pure core, and of the kernel that is given its output.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use isoplan::diff::{LiveState, diff, ops_between};
 use isoplan::intent::{Intent, IpFamily, Party, Way};
 use isoplan::render;
 use isoplan::ruleset::{
-    Aside, COMMENT_MAX, Chain, ElementData, ElementKey, Expr, Family, FieldType, LookupTarget, Op, Policy,
-    Reg, Rule, Ruleset, Set, SetData, Table, Verdict,
+    Aside, COMMENT_MAX, Chain, ElementData, ElementKey, Elements, Expr, Family, FieldType, LookupTarget, Op,
+    Policy, Reg, Rule, Ruleset, Set, SetData, Table, Verdict,
 };
 use isoplan::topology::{self, NamePattern, Reach, Topology};
 use proptest::prelude::*;
@@ -131,7 +131,7 @@ impl Kernel {
                 assert!(self.tables.remove(family).is_some(), "{family} is not there");
             }
             Op::AddSet { family, set } => {
-                let set = Set { elements: BTreeMap::new(), ..set.clone() };
+                let set = Set { elements: Elements::new(), ..set.clone() };
                 let name = Arc::clone(&set.name);
                 let old = self.table(*family).sets.insert(Arc::clone(&name), set);
                 assert!(old.is_none(), "set {name} is there");
@@ -213,9 +213,9 @@ impl Kernel {
         let chains: BTreeSet<_> = self.table(family).chains.keys().cloned().collect();
         let live = self.set(family, set);
         for (key, data) in elements {
-            assert_eq!(key.first.len(), live.key_len(), "{}", set.name);
+            assert_eq!(key.first().len(), live.key_len(), "{}", set.name);
             assert_eq!(key.upper().len(), live.key_len(), "{}", set.name);
-            assert!(live.interval || key.last.is_none(), "an interval in set {}", set.name);
+            assert!(live.interval || key.last().is_none(), "an interval in set {}", set.name);
             assert_eq!(data.verdict.is_some(), live.data == SetData::Verdict, "{}", set.name);
             assert_eq!(data.value.is_some(), matches!(live.data, SetData::Value(_)), "{}", set.name);
             if let Some(chain) = data.verdict.as_ref().and_then(target) {
@@ -253,7 +253,7 @@ fn meet(fields: &[FieldType], a: &ElementKey, b: &ElementKey) -> bool {
     fields.iter().all(|field| {
         let part = at..at + field.len();
         at = part.end.next_multiple_of(4);
-        a.first[part.clone()] <= b.upper()[part.clone()] && b.first[part.clone()] <= a.upper()[part]
+        a.first()[part.clone()] <= b.upper()[part.clone()] && b.first()[part.clone()] <= a.upper()[part]
     })
 }
 
@@ -373,7 +373,7 @@ fn damage(live: &mut Ruleset, (what, which, where_): Damage) {
 }
 
 fn plain_set(name: &str) -> Set {
-    let elements = BTreeMap::from([(
+    let elements = Elements::from_iter([(
         ElementKey::value(*b"by-hand\0\0\0\0\0\0\0\0\0"),
         ElementData { verdict: None, value: None, origin: Aside(None) },
     )]);

@@ -1,6 +1,6 @@
 //! Snapshots and saved plans: what is read back, what is refused, what makes a plan stale.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use isoplan::approach::SysctlKey;
 use isoplan::diff::{Journaled, LiveState};
 use isoplan::ruleset::{
-    Aside, BaseChain, Chain, ChainKind, CmpOp, CtDirection, CtKey, ElementData, ElementKey, Expr,
+    Aside, BaseChain, Chain, ChainKind, CmpOp, CtDirection, CtKey, ElementData, ElementKey, Elements, Expr,
     ExthdrProtocol, Family, FibResult, FieldType, Hook, LookupTarget, MetaKey, PayloadBase, Policy, Priority,
     Reg, Rule, Ruleset, Set, SetData, TABLE_NAME, Table, TableOrder, Verdict,
 };
@@ -130,7 +130,7 @@ fn set() -> impl Strategy<Value = Set> {
     let seeds = prop::collection::vec((any::<[u8; 60]>(), any::<Option<[u8; 60]>>(), verdict()), 0..6);
     (name(), key, data, any::<bool>(), prop_oneof![Just(0_u32), any::<u32>()], seeds).prop_map(
         |(name, key, data, interval, foreign_flags, seeds)| {
-            let mut set = Set { name, key, data, interval, elements: BTreeMap::new(), foreign_flags };
+            let mut set = Set { name, key, data, interval, elements: Elements::new(), foreign_flags };
             let length = set.key_len();
             for (first, last, verdict) in seeds {
                 let key = match last {

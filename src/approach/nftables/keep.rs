@@ -4,7 +4,6 @@
 //! its addresses, protocol and ports, and conntrack has to call it established. When the flow has ended, the first
 //! packet of another one with the same ports is new, and no ICMP error is established.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -65,7 +64,7 @@ fn add_set(
     origin: Aside<Option<EntryId>>,
 ) {
     let data = || ElementData { verdict: None, value: None, origin };
-    let elements: BTreeMap<_, _> = keys.into_iter().map(|key| (key, data())).collect();
+    let elements = keys.into_iter().map(|key| (key, data())).collect();
     let name: Arc<str> = Arc::from(name);
     let set = Set {
         name: Arc::clone(&name),

@@ -9,8 +9,8 @@ use super::super::rules::{Field, RuleBuilder};
 use super::suffix;
 use crate::intent::IpFamily;
 use crate::ruleset::{
-    Aside, BaseChain, Chain, ChainKind, ElementData, ElementKey, Family, FieldType, Hook, Policy, Priority,
-    Rule, Set, SetData, Table, Verdict, padded_name,
+    Aside, BaseChain, Chain, ChainKind, ElementData, ElementKey, Elements, Family, FieldType, Hook, Policy,
+    Priority, Rule, Set, SetData, Table, Verdict, padded_name,
 };
 use crate::topology::{Allow, EntryId, NamePattern, PortRange};
 
@@ -19,23 +19,46 @@ use crate::topology::{Allow, EntryId, NamePattern, PortRange};
 /// Two, because a hash set cannot hold intervals, and one interval set for all would make every lookup
 /// a walk through a tree with ten thousand names in it.
 pub(super) fn prefixes_of(set: &str) -> String {
-    format!("{set}_prefixes")
+    format!("{set}{PREFIXES}")
 }
+
+const PREFIXES: &str = "_prefixes";
 
 pub(super) struct TableBuilder {
     table: Table,
+    sets: BTreeMap<Arc<str>, Filling>,
+    /// The name of the set that was asked for last, to spare an allocation for each element.
+    name: String,
+}
+
+/// A set, and its elements in the order in which they came.
+struct Filling {
+    set: Set,
+    elements: Vec<(ElementKey, ElementData)>,
 }
 
 impl TableBuilder {
     pub(super) fn inet() -> Self {
-        Self { table: Table::new(Family::Inet) }
+        Self::new(Family::Inet)
     }
 
     pub(super) fn bridge() -> Self {
-        Self { table: Table::new(Family::Bridge) }
+        Self::new(Family::Bridge)
     }
 
-    pub(super) fn finish(self) -> Table {
+    fn new(family: Family) -> Self {
+        Self { table: Table::new(family), sets: BTreeMap::new(), name: String::new() }
+    }
+
+    pub(super) fn finish(mut self) -> Table {
+        self.table.sets = self
+            .sets
+            .into_iter()
+            // The first one stays: it is the same decision from an entry that sorts earlier.
+            .map(|(name, Filling { set, elements })| {
+                (name, Set { elements: Elements::first_of_each(elements), ..set })
+            })
+            .collect();
         self.table
     }
 
@@ -60,73 +83,73 @@ impl TableBuilder {
     }
 
     pub(super) fn has(&self, set: &str) -> bool {
-        self.table.sets.contains_key(set)
+        self.sets.contains_key(set)
     }
 
     /// Whether an element of a verdict map leads to a chain.
     pub(super) fn uses_chain(&self, map: &str, chain: &str) -> bool {
-        self.table.sets.get(map).is_some_and(|map| {
-            map.elements.values().any(|element| match &element.verdict {
+        self.sets.get(map).is_some_and(|map| {
+            map.elements.iter().any(|(_, element)| match &element.verdict {
                 Some(Verdict::Goto(target) | Verdict::Jump(target)) => **target == *chain,
                 _ => false,
             })
         })
     }
 
-    fn set(&mut self, name: &str, key: &[FieldType], data: SetData, interval: bool) -> &mut Set {
-        let name: Arc<str> = Arc::from(name);
-        self.table.sets.entry(Arc::clone(&name)).or_insert_with(|| Set {
-            name,
-            key: key.to_vec(),
-            data,
-            interval,
-            elements: BTreeMap::new(),
-            foreign_flags: 0,
-        })
-    }
-
+    /// Adds to the set whose name has these two parts.
     fn add(
         &mut self,
-        set: &str,
+        (name, suffix): (&str, &str),
         key: &[FieldType],
         fields: &[Interval],
         data: (SetData, Option<Verdict>, Option<Box<[u8]>>),
         origin: EntryId,
     ) {
-        let interval = fields.iter().any(|field| field.interval);
-        let set = self.set(set, key, data.0, interval);
-        let pad = set.is_concat();
-        let key = ElementKey::range(joined(fields, pad, |f| &f.first), joined(fields, pad, |f| &f.last));
-        let element = ElementData { verdict: data.1, value: data.2, origin: Aside(Some(origin)) };
-        // The first one stays: it is the same decision from an entry that sorts earlier.
-        set.elements.entry(key).or_insert(element);
+        self.name.clear();
+        self.name.push_str(name);
+        self.name.push_str(suffix);
+        if !self.sets.contains_key(self.name.as_str()) {
+            let name: Arc<str> = Arc::from(self.name.as_str());
+            let set = Set {
+                name: Arc::clone(&name),
+                key: key.to_vec(),
+                data: data.0,
+                interval: fields.iter().any(|field| field.interval),
+                elements: Elements::new(),
+                foreign_flags: 0,
+            };
+            self.sets.insert(name, Filling { set, elements: Vec::new() });
+        }
+        if let Some(filling) = self.sets.get_mut(self.name.as_str()) {
+            let element = ElementData { verdict: data.1, value: data.2, origin: Aside(Some(origin)) };
+            filling.elements.push((joined(fields), element));
+        }
     }
 
     /// A link name in a plain set.
     pub(super) fn add_link(&mut self, set: &str, link: &str, origin: EntryId) {
-        self.add(set, &[FieldType::IfName], &[Interval::exact(&padded_name(link))], NO_DATA, origin);
+        self.add((set, ""), &[FieldType::IfName], &[Interval::exact(&padded_name(link))], NO_DATA, origin);
     }
 
     /// Exact values in a plain set.
     pub(super) fn add_value(&mut self, set: &str, key: &[FieldType], fields: &[&[u8]], origin: EntryId) {
         let fields: Vec<_> = fields.iter().map(|bytes| Interval::exact(bytes)).collect();
-        self.add(set, key, &fields, NO_DATA, origin);
+        self.add((set, ""), key, &fields, NO_DATA, origin);
     }
 
     /// A subnet in `SET_v4` or `SET_v6`.
     pub(super) fn add_subnet(&mut self, set: &str, subnet: IpNet, origin: EntryId) {
         let (address, field) = address_type(&subnet);
-        let name = format!("{set}_{}", suffix(address));
-        self.add(&name, &[field], &[Interval::subnet(&subnet)], NO_DATA, origin);
+        self.add((set, behind(address)), &[field], &[Interval::subnet(&subnet)], NO_DATA, origin);
     }
 
     /// A link and a subnet in `SET_v4` or `SET_v6`.
     pub(super) fn add_link_subnet(&mut self, set: &str, link: &NamePattern, subnet: IpNet, origin: EntryId) {
         let (address, field) = address_type(&subnet);
-        let name = format!("{set}_{}", suffix(address));
         let mut link = Interval::name(link);
         link.interval = true;
-        self.add(&name, &[FieldType::IfName, field], &[link, Interval::subnet(&subnet)], NO_DATA, origin);
+        let fields = [link, Interval::subnet(&subnet)];
+        self.add((set, behind(address)), &[FieldType::IfName, field], &fields, NO_DATA, origin);
     }
 
     /// A name in `SET` or `SET_prefixes`, with a verdict in a verdict map.
@@ -138,8 +161,9 @@ impl TableBuilder {
         verdict: Option<Verdict>,
         origin: EntryId,
     ) {
-        let set = if name.is_prefix() { prefixes_of(set) } else { set.to_owned() };
-        self.add(&set, &[FieldType::IfName], &[Interval::name(name)], (kind, verdict, None), origin);
+        let suffix = if name.is_prefix() { PREFIXES } else { "" };
+        let fields = [Interval::name(name)];
+        self.add((set, suffix), &[FieldType::IfName], &fields, (kind, verdict, None), origin);
     }
 
     /// A pair of links in `SET` or `SET_prefixes`, with a verdict.
@@ -152,25 +176,24 @@ impl TableBuilder {
         origin: EntryId,
     ) {
         let prefix = from.is_prefix() || to.is_prefix();
-        let set = if prefix { prefixes_of(set) } else { set.to_owned() };
+        let suffix = if prefix { PREFIXES } else { "" };
         let fields = [Interval::name(from), Interval::name(to)];
         let key = [FieldType::IfName, FieldType::IfName];
-        self.add(&set, &key, &fields, (SetData::Verdict, Some(verdict), None), origin);
+        self.add((set, suffix), &key, &fields, (SetData::Verdict, Some(verdict), None), origin);
     }
 
     /// A pair of links and the address that it is rewritten to.
     pub(super) fn add_pair_address(&mut self, set: &str, pair: [&str; 2], address: IpNet, origin: EntryId) {
         let (_, field) = address_type(&address);
         let fields = pair.map(|link| Interval::exact(&padded_name(link)));
-        let value = Interval::subnet(&address).first.into_boxed_slice();
+        let value = Box::from(Interval::subnet(&address).first());
         let key = [FieldType::IfName, FieldType::IfName];
-        self.add(set, &key, &fields, (SetData::Value(field), None, Some(value)), origin);
+        self.add((set, ""), &key, &fields, (SetData::Value(field), None, Some(value)), origin);
     }
 
     /// An exception: who sends what to whom, and by which link it has to leave.
     pub(super) fn add_exception(&mut self, allow: &Allow, from: &[NamePattern]) {
         let (family, address) = address_type(&allow.to);
-        let set = format!("allow_{}", suffix(family));
         let key = [FieldType::IfName, address, address, FieldType::InetProto, FieldType::InetService];
         let protocol = match allow.protocol {
             Some(protocol) => Interval::exact(&[protocol.number()]),
@@ -185,10 +208,10 @@ impl TableBuilder {
                     Interval::name(link),
                     Interval::subnet(source),
                     Interval::subnet(&allow.to),
-                    protocol.clone(),
+                    protocol,
                     Interval::between(&port.first.to_be_bytes(), &port.last.to_be_bytes()),
                 ];
-                self.add(&set, &key, &fields, NO_DATA, allow.entry);
+                self.add(("allow", behind(family)), &key, &fields, NO_DATA, allow.entry);
             }
         }
     }
@@ -216,21 +239,30 @@ impl TableBuilder {
 const NO_DATA: (SetData, Option<Verdict>, Option<Box<[u8]>>) = (SetData::None, None, None);
 
 /// One field of an element: a single value or an interval, both ends included.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Interval {
-    first: Vec<u8>,
-    last: Vec<u8>,
+    first: [u8; FIELD_MAX],
+    last: [u8; FIELD_MAX],
+    /// In bytes.
+    length: usize,
     /// Whether the field is of a kind that may be an interval, even where this one is a single value.
     interval: bool,
 }
 
+/// The longest field: a name, or an IPv6 address.
+const FIELD_MAX: usize = 16;
+
 impl Interval {
     fn exact(bytes: &[u8]) -> Self {
-        Self { first: bytes.to_vec(), last: bytes.to_vec(), interval: false }
+        Self { interval: false, ..Self::between(bytes, bytes) }
     }
 
     fn between(first: &[u8], last: &[u8]) -> Self {
-        Self { first: first.to_vec(), last: last.to_vec(), interval: true }
+        let length = first.len();
+        let mut ends = [[0; FIELD_MAX]; 2];
+        ends[0][..length].copy_from_slice(first);
+        ends[1][..length].copy_from_slice(last);
+        Self { first: ends[0], last: ends[1], length, interval: true }
     }
 
     fn name(name: &NamePattern) -> Self {
@@ -240,7 +272,7 @@ impl Interval {
             let stem = name.stem().len().min(last.len());
             last[stem..].fill(0xff);
         }
-        Self { first: first.to_vec(), last: last.to_vec(), interval: name.is_prefix() }
+        Self { first, last, length: first.len(), interval: name.is_prefix() }
     }
 
     fn subnet(subnet: &IpNet) -> Self {
@@ -249,17 +281,39 @@ impl Interval {
             IpNet::V6(net) => Self::between(&net.network().octets(), &net.broadcast().octets()),
         }
     }
+
+    fn first(&self) -> &[u8] {
+        &self.first[..self.length]
+    }
+
+    fn last(&self) -> &[u8] {
+        &self.last[..self.length]
+    }
 }
 
-fn joined(fields: &[Interval], pad: bool, end: impl Fn(&Interval) -> &Vec<u8>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for field in fields {
-        bytes.extend_from_slice(end(field));
-        if pad {
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-        }
+/// The key that fields make: in a concatenation each is padded to 4 bytes.
+fn joined(fields: &[Interval]) -> ElementKey {
+    /// Five fields, as an exception has.
+    const MAX: usize = 5 * FIELD_MAX;
+    if let [field] = fields {
+        return ElementKey::range(field.first(), field.last());
     }
-    bytes
+    let mut ends = [[0; MAX]; 2];
+    let mut length = 0;
+    for field in fields {
+        ends[0][length..length + field.length].copy_from_slice(field.first());
+        ends[1][length..length + field.length].copy_from_slice(field.last());
+        length += field.length.next_multiple_of(4);
+    }
+    ElementKey::range(&ends[0][..length], &ends[1][..length])
+}
+
+/// What stands behind the name of a set of addresses.
+const fn behind(family: IpFamily) -> &'static str {
+    match family {
+        IpFamily::V4 => "_v4",
+        IpFamily::V6 => "_v6",
+    }
 }
 
 const fn address_type(subnet: &IpNet) -> (IpFamily, FieldType) {

@@ -41,17 +41,16 @@ fn decode_attributes(attributes: &[u8]) {
     decode::object(attributes);
     decode::flowtable(attributes);
     decode_expr::expressions(attributes);
-    let elements: Vec<_> = decode_set::elements(attributes).collect();
-    if let Some(mut live) = decode_set::set(attributes) {
-        let _ = live.fill(elements);
-    }
+    fill(attributes, &[attributes.to_vec()]);
 }
 
 /// A tree and a concatenation, filled with the same broken elements.
 fn fill(attributes: &[u8], definitions: &[Vec<u8>]) {
     for definition in definitions {
         if let Some(mut live) = decode_set::set(definition) {
-            let _ = live.fill(decode_set::elements(attributes).collect());
+            let mut dump = live.dump();
+            dump.add(attributes);
+            let _ = live.fill(dump);
         }
     }
 }

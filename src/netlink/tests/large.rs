@@ -1,6 +1,5 @@
 //! Many elements in one transaction.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::sample::{PLAIN, link, rule, set};
@@ -12,7 +11,7 @@ use crate::ruleset::{ElementKey, Expr, Family, FieldType, Op, Ruleset, Set, SetD
 /// A table with a hash, a tree and a concatenation of intervals of `count` elements each.
 fn table_with(count: u32) -> Ruleset {
     let filled = |mut set: Set, key: &dyn Fn(u32) -> ElementKey| {
-        set.elements = (0..count).map(|number| (key(number), PLAIN)).collect::<BTreeMap<_, _>>();
+        set.elements = (0..count).map(|number| (key(number), PLAIN)).collect();
         set
     };
     let plain = SetData::None;

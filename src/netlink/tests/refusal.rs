@@ -76,7 +76,7 @@ fn refused(ops: &[Op]) -> (usize, Option<ElementKey>, i32) {
     let error = commit(ops).unwrap_err();
     assert_eq!(read(), before, "a refused transaction changes nothing");
     match error {
-        CommitError::Refused { op, element, errno, .. } => (op, element, errno),
+        CommitError::Refused { op, element, errno, .. } => (op, element.map(|key| *key), errno),
         other => panic!("{other:?}"),
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::ruleset::{
-    Aside, BaseChain, Chain, ChainKind, CmpOp, CtKey, ElementData, ElementKey, Expr, ExthdrProtocol,
-    FIB_DADDR, FIB_IIF, Family, FibResult, FieldType, Hook, LookupTarget, MetaKey, PayloadBase, Policy,
-    Priority, Reg, Rule, Ruleset, Set, SetData, Table, Verdict,
+    Aside, BaseChain, Chain, ChainKind, CmpOp, CtKey, ElementData, ElementKey, Elements, Expr,
+    ExthdrProtocol, FIB_DADDR, FIB_IIF, Family, FibResult, FieldType, Hook, LookupTarget, MetaKey,
+    PayloadBase, Policy, Priority, Reg, Rule, Ruleset, Set, SetData, Table, Verdict,
 };
 
 /// A set without elements.
 pub(super) fn set(name: &str, key: &[FieldType], data: SetData, interval: bool) -> Set {
     let (name, key) = (Arc::from(name), key.to_vec());
-    Set { name, key, data, interval, elements: [].into(), foreign_flags: 0 }
+    Set { name, key, data, interval, elements: Elements::new(), foreign_flags: 0 }
 }
 
 /// What comes with an element of a plain set.

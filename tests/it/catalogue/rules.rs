@@ -112,7 +112,7 @@ fn find(set: &Set, registers: &[u8]) -> Option<Option<Verdict>> {
         })
     };
     let mut elements = set.elements.iter();
-    let found = elements.find(|(key, _)| is_within(&key.first, key.upper()));
+    let found = elements.find(|(key, _)| is_within(key.first(), key.upper()));
     found.map(|(_, data)| data.verdict.clone())
 }
 
