@@ -113,6 +113,23 @@ impl Dump {
         }
     }
 
+    /// What asks for one element: of a tree, or not.
+    pub(super) fn of_one(set: &Set) -> Self {
+        Self { is_tree: set.interval, ..Self::default() }
+    }
+
+    /// Whether all it says is one element that starts at that key, and where it is said maps to just that.
+    pub(super) fn is(&self, key: &[u8], data: Option<&ElementData>) -> bool {
+        let is_one = self.ends.is_empty() && self.notes.is_empty();
+        let [(found, with)] = self.elements.as_slice() else { return false };
+        is_one && *found == ElementKey::value(key) && data.is_none_or(|data| with == data)
+    }
+
+    /// Whether all it says is that intervals are over at that key.
+    pub(super) fn is_end_at(&self, key: &[u8]) -> bool {
+        self.elements.is_empty() && self.notes.is_empty() && self.ends == [ElementKey::value(key)]
+    }
+
     /// Takes over one element; hands back what about it could not be.
     fn element(&mut self, attributes: &[u8]) -> Option<&'static str> {
         let (mut key, mut key_end, mut flags, mut data) = (None, None, None, None);
@@ -200,6 +217,17 @@ impl LiveSet {
         const MOST: usize = 1 << 16;
         let count = self.count.unwrap_or_default().min(MOST);
         Dump { is_tree: self.is_tree(), elements: Vec::with_capacity(count), ..Dump::default() }
+    }
+
+    /// Whether nothing but a transaction changes its elements, and they are in the order of their keys.
+    pub(super) fn is_steady(&self) -> bool {
+        let is_plain = self.set.foreign_flags == 0 && self.notes.is_empty();
+        is_plain && !self.is_dynamic() && !(self.set.interval && self.set.is_concat())
+    }
+
+    /// How many elements the kernel says that it has.
+    pub(super) const fn count(&self) -> Option<usize> {
+        self.count
     }
 
     /// Takes over the elements of a whole dump.

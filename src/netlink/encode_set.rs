@@ -127,6 +127,13 @@ pub(super) fn chunks<'a>(
     })
 }
 
+/// How many elements the kernel says that a set has which is not a concatenation of intervals: of a tree half the
+/// number of ends (`nft_rbtree_usize`), and an interval that runs to the top has one only.
+pub fn count_in_kernel(set: &Set) -> usize {
+    let ends = |key: &ElementKey| if after(key.upper()).is_some() { 2 } else { 1 };
+    if set.interval { set.elements.keys().map(ends).sum::<usize>() / 2 } else { set.elements.len() }
+}
+
 /// What one element is in netlink.
 fn objects(
     set: &Set,

@@ -29,6 +29,7 @@ mod error;
 pub mod events;
 #[expect(unsafe_code, reason = "libnftnl objects and socket options; the crate's only unsafe code")]
 mod ffi;
+mod find;
 mod foreign;
 mod read;
 mod route;
@@ -45,10 +46,11 @@ mod tests;
 
 pub use elsewhere::links_beside;
 pub use encode::{Transaction, encode};
+pub use encode_set::count_in_kernel;
 pub use error::{CommitError, Error, Unencodable};
 pub use ffi::{link_address, netns_cookie};
 pub use foreign::Foreign;
-pub use read::Snapshot;
+pub use read::{Known, Snapshot, Steady};
 pub use route::{RouteFound, RouteQuery, route};
 pub use rtnl::host;
 pub use socket::Nftables;

@@ -1,5 +1,6 @@
 //! Reading tables whole and consistent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::error::Error;
 use super::socket::{DumpError, Nftables, Request};
 use super::wire::{msg, nfta};
 use super::{decode, decode_set};
-use crate::ruleset::{Family, Ruleset, Table};
+use crate::ruleset::{Elements, Family, Ruleset, Set, Table};
 
 /// Tables as they all were at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,31 @@ pub struct Snapshot {
     /// The rule set's generation at that moment: what a transaction based on it names, so that the
     /// kernel refuses it once anything changed.
     pub generation: u32,
+    /// The sets whose elements nothing but a transaction changes.
+    pub steady: Steady,
+}
+
+/// Sets whose elements are in the order of their keys and change by transactions alone: neither time nor packets
+/// do. With the number of elements of each, where the kernel tells (since Linux 6.17).
+pub type Steady = BTreeMap<(Family, Arc<str>), Option<usize>>;
+
+/// What is known of the elements of steady sets without asking for them.
+pub trait Known {
+    /// The generation that is about to be read. It is told again where a change overtook the read.
+    fn at(&mut self, generation: u32);
+
+    /// The elements of a set, by its definition and the number of its elements as [`Steady`] has it; `None` to have
+    /// them read.
+    fn elements(&mut self, family: Family, set: &Set, count: Option<usize>) -> Option<Elements>;
+}
+
+/// Nothing is known.
+impl Known for () {
+    fn at(&mut self, _: u32) {}
+
+    fn elements(&mut self, _: Family, _: &Set, _: Option<usize>) -> Option<Elements> {
+        None
+    }
 }
 
 /// How often to start over because somebody changed the rule set meanwhile.
@@ -35,8 +61,13 @@ impl Nftables {
     /// All of it is of one generation: a read that was overtaken by a change starts over. Needs
     /// `CAP_NET_ADMIN`.
     pub fn read_tables(&mut self, name: &str) -> Result<Snapshot, Error> {
+        self.read_tables_knowing(name, &mut ())
+    }
+
+    /// The same without asking for the elements that are known. All else is read.
+    pub fn read_tables_knowing(&mut self, name: &str, known: &mut dyn Known) -> Result<Snapshot, Error> {
         for attempt in 0..TRIES {
-            match self.read_once(name) {
+            match self.read_once(name, known) {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(DumpError::Failed(error)) => return Err(error),
                 Err(DumpError::Moved) => thread::sleep(Duration::from_millis(u64::from(attempt.min(20)))),
@@ -45,8 +76,10 @@ impl Nftables {
         Err(Error::KeepsChanging { tries: TRIES })
     }
 
-    fn read_once(&mut self, name: &str) -> Result<Snapshot, DumpError> {
+    fn read_once(&mut self, name: &str, known: &mut dyn Known) -> Result<Snapshot, DumpError> {
         let generation = self.generation()?;
+        known.at(generation);
+        let mut steady = Steady::new();
         let mut tables = Ruleset::new();
         let request = Request {
             what: "tables",
@@ -65,14 +98,14 @@ impl Nftables {
         })?;
         for table in tables.values_mut() {
             self.read_chains(table, generation)?;
-            self.read_sets(table, generation)?;
+            self.read_sets(table, generation, known, &mut steady)?;
             self.read_rules(table, generation)?;
             self.read_unknown(table, generation)?;
         }
         if self.generation()? != generation {
             return Err(DumpError::Moved);
         }
-        Ok(Snapshot { tables, generation })
+        Ok(Snapshot { tables, generation, steady })
     }
 
     fn read_chains(&mut self, table: &mut Table, generation: u32) -> Result<(), DumpError> {
@@ -113,7 +146,13 @@ impl Nftables {
         })
     }
 
-    fn read_sets(&mut self, table: &mut Table, generation: u32) -> Result<(), DumpError> {
+    fn read_sets(
+        &mut self,
+        table: &mut Table,
+        generation: u32,
+        known: &mut dyn Known,
+        steady: &mut Steady,
+    ) -> Result<(), DumpError> {
         let filter = names(&[(nfta::SET_TABLE, &table.name)]);
         let request = Request {
             what: "sets",
@@ -125,7 +164,16 @@ impl Nftables {
         let mut sets = Vec::new();
         self.dump(request, generation, |_, attributes| sets.extend(decode_set::set(attributes)))?;
         for mut live in sets {
-            self.read_elements(table, &mut live, generation)?;
+            let elements = if live.is_steady() {
+                steady.insert((table.family, Arc::clone(&live.set.name)), live.count());
+                known.elements(table.family, &live.set, live.count())
+            } else {
+                None
+            };
+            match elements {
+                Some(elements) => live.set.elements = elements,
+                None => self.read_elements(table, &mut live, generation)?,
+            }
             table.unknown.append(&mut live.notes);
             table.order.0.sets.push(Arc::clone(&live.set.name));
             if let Some(order) = live.order.take() {

@@ -154,6 +154,36 @@ impl Nftables {
         }
     }
 
+    /// Asks for single things and hands over `res_id` and attributes of each answer; whether all were there.
+    pub(super) fn ask(
+        &mut self,
+        request: Request<'_>,
+        mut each: impl FnMut(u16, &[u8]),
+    ) -> Result<bool, Error> {
+        // The acknowledgement comes behind all answers.
+        let seq = self.send(request, wire::NLM_F_ACK)?;
+        loop {
+            let received = self.receive()?;
+            for message in Messages(&ffi::as_bytes_mut(&mut self.buffer)[..received]) {
+                if message.seq != seq {
+                    continue;
+                }
+                if message.kind == wire::NLMSG_ERROR {
+                    return match Answer::read(message).errno {
+                        0 => Ok(true),
+                        libc::ENOENT => Ok(false),
+                        _ => Err(refusal(request.what, message)),
+                    };
+                }
+                if message.nft_type() == Some(request.answer)
+                    && let Some((_, res_id, attributes)) = message.nfgen()
+                {
+                    each(res_id, attributes);
+                }
+            }
+        }
+    }
+
     /// Carries a transaction out, or nothing of it.
     pub fn commit(&mut self, transaction: &Transaction) -> Result<(), CommitError> {
         if let Some((op, reason)) = transaction.unencodable() {

@@ -5,6 +5,7 @@ mod concurrent;
 mod conntrack;
 mod foreign;
 mod incremental;
+mod known;
 mod large;
 mod planner;
 mod refusal;
