@@ -15,6 +15,7 @@ mod conntrack;
 mod contender;
 mod cores;
 mod docker;
+mod latency;
 mod sender;
 mod site;
 mod works;
@@ -44,15 +45,16 @@ struct Work {
     run: fn(&Site, Cores, Duration) -> Result<Figures>,
 }
 
-const WORKS: [Work; 2] = [
-    Work { name: "udp", slice: Duration::from_millis(250), rounds: 21, apart: true, run: works::udp },
-    Work {
-        name: "latency",
-        slice: Duration::from_millis(300),
-        rounds: 15,
-        apart: false,
-        run: works::latency,
-    },
+const fn millis(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
+
+const WORKS: [Work; 5] = [
+    Work { name: "udp", slice: millis(200), rounds: 21, apart: true, run: works::udp },
+    Work { name: "tcp", slice: millis(200), rounds: 11, apart: true, run: works::tcp },
+    Work { name: "latency", slice: millis(250), rounds: 15, apart: false, run: latency::latency },
+    Work { name: "connections", slice: millis(200), rounds: 11, apart: true, run: works::connections },
+    Work { name: "flood", slice: millis(200), rounds: 9, apart: true, run: latency::flood },
 ];
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {

@@ -16,7 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::super::super::Result;
 use super::super::super::lab::node::Node;
-use super::site::Counter;
+use super::site::{Counter, SINK};
 
 /// Frames in one call.
 pub(super) const BATCH: usize = 32;
@@ -47,6 +47,8 @@ pub(super) struct Sender {
     frames: Vec<Vec<u8>>,
     next: usize,
     headers: MultiHeaders<()>,
+    /// Where each datagram is a connection of its own: how many there were, and how many there may be.
+    fresh: Option<(u64, u64)>,
 }
 
 impl Sender {
@@ -54,13 +56,28 @@ impl Sender {
     pub(super) fn open(node: &Node, link: &str, flow: Flow) -> Result<Self> {
         let socket = node.enter(|| open(link))?;
         let frames = (0..FLOWS).map(|number| frame(flow, 10_000 + number as u16, flow.port)).collect();
-        Ok(Self { socket, frames, next: 0, headers: MultiHeaders::preallocate(BATCH, None) })
+        Ok(Self { socket, frames, next: 0, headers: MultiHeaders::preallocate(BATCH, None), fresh: None })
+    }
+
+    /// Has each datagram from now on be of a connection of its own, so many at most.
+    pub(super) fn each_is_new(&mut self, limit: u64) {
+        self.fresh = Some((0, limit));
     }
 
     /// Sends the next frames in turn and says how many the kernel took.
     pub(super) fn send(&mut self, count: usize) -> Result<u64> {
         let count = count.min(BATCH).min(self.frames.len() - self.next);
-        let sent = send(&self.socket, &mut self.headers, &self.frames[self.next..self.next + count])?;
+        let frames = &mut self.frames[self.next..self.next + count];
+        if let Some((number, _)) = self.fresh {
+            for (frame, number) in frames.iter_mut().zip(number..) {
+                let (source, destination) = ports(number);
+                set_ports(frame, source, destination);
+            }
+        }
+        let sent = send(&self.socket, &mut self.headers, frames)?;
+        if let Some((number, _)) = &mut self.fresh {
+            *number += sent as u64;
+        }
         self.next = (self.next + sent) % self.frames.len();
         Ok(sent as u64)
     }
@@ -73,11 +90,13 @@ impl Sender {
         let mut progress = start;
         loop {
             let now = Instant::now();
-            if now - start >= time {
+            if now - start >= time || self.fresh.is_some_and(|(number, limit)| number >= limit) {
                 break;
             }
+            // A host that is slow is not to be busy long after its turn.
+            let window = WINDOW.min(BATCH as u64 + arrived / 4);
             // Neighbours and routers are asked for now and then, which arrives as well.
-            if sent.saturating_sub(arrived) + BATCH as u64 <= WINDOW {
+            if sent.saturating_sub(arrived) + BATCH as u64 <= window {
                 sent += self.send(BATCH)?;
                 continue;
             }
@@ -93,9 +112,13 @@ impl Sender {
         let arrived = arrivals.read()? - first;
         let run = Run { arrived, took: start.elapsed(), work: own_time()? - start_work };
         // What is still on its way is not to be counted for another.
-        let end = Instant::now();
-        while arrivals.read()? - first < sent && end.elapsed() < PATIENCE {
+        let (mut last, mut progress) = (0, Instant::now());
+        while last < sent && progress.elapsed() < PATIENCE {
             pause(Duration::from_micros(20));
+            let total = arrivals.read()? - first;
+            if total > last {
+                (last, progress) = (total, Instant::now());
+            }
         }
         if arrived == 0 {
             return Err("nothing arrives".into());
@@ -127,7 +150,7 @@ pub(super) fn pause(time: Duration) {
 }
 
 /// Sends frames in one call and says how many the kernel took.
-pub(super) fn send(socket: &OwnedFd, headers: &mut MultiHeaders<()>, frames: &[Vec<u8>]) -> Result<usize> {
+fn send(socket: &OwnedFd, headers: &mut MultiHeaders<()>, frames: &[Vec<u8>]) -> Result<usize> {
     let slices: Vec<[IoSlice<'_>; 1]> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
     let addresses = vec![None; slices.len()];
     match sendmmsg(socket.as_raw_fd(), headers, &slices, &addresses, [], MsgFlags::MSG_DONTWAIT) {
@@ -152,7 +175,7 @@ fn open(link: &str) -> std::io::Result<OwnedFd> {
 }
 
 /// A frame of [`FRAME`] bytes.
-pub(super) fn frame(flow: Flow, source_port: u16, port: u16) -> Vec<u8> {
+fn frame(flow: Flow, source_port: u16, port: u16) -> Vec<u8> {
     const HEADERS: usize = 14 + 20 + 8;
     let builder = PacketBuilder::ethernet2(flow.macs.0, flow.macs.1)
         .ipv4(flow.from.octets(), flow.to.octets(), 64)
@@ -161,4 +184,32 @@ pub(super) fn frame(flow: Flow, source_port: u16, port: u16) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(FRAME);
     builder.write(&mut bytes, &payload).expect("a payload that fits, written to memory");
     bytes
+}
+
+/// Where the ports are in such a frame, and the checksum that covers them.
+const PORTS: usize = 14 + 20;
+const CHECKSUM: usize = PORTS + 6;
+
+/// Ports for the connection of that number: as many are different as there are of both together.
+fn ports(number: u64) -> (u16, u16) {
+    const SOURCES: u64 = 60_000;
+    let destinations = SINK.end() - SINK.start() + 1;
+    let source = 1024 + (number % SOURCES) as u16;
+    (source, SINK.start() + (number / SOURCES % u64::from(destinations)) as u16)
+}
+
+/// Changes the ports and the checksum with them (RFC 1624, equation 3).
+fn set_ports(frame: &mut [u8], source: u16, destination: u16) {
+    let word = |frame: &[u8], at: usize| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+    let mut sum = !word(frame, CHECKSUM) & 0xffff;
+    for (at, port) in [(PORTS, source), (PORTS + 2, destination)] {
+        sum += (!word(frame, at) & 0xffff) + u32::from(port);
+        frame[at..at + 2].copy_from_slice(&port.to_be_bytes());
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    // Zero would say that there is none (RFC 768).
+    let checksum = if sum == 0xffff { 0xffff } else { !(sum as u16) };
+    frame[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
 }

@@ -128,6 +128,11 @@ impl Site {
         Ok(self.host.enter(super::conntrack::flush)?)
     }
 
+    /// How many connections the host can know at a time.
+    pub(super) fn room_for_connections(&self) -> Result<u64> {
+        Ok(self.host.read_sysctl("net/netfilter/nf_conntrack_max")?.parse()?)
+    }
+
     /// Shows that the contender does what it is measured for.
     pub(super) fn check(&self) -> Result<()> {
         let who = self.who.name();

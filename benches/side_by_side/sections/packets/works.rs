@@ -1,12 +1,16 @@
 //! What is measured of each, in short slices.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
 
 use super::super::super::Result;
 use super::super::super::report::Unit;
 use super::cores::{Cores, Load};
-use super::site::{ECHO, SERVICE, Site};
+use super::site::{SERVICE, Site};
 
 /// What a slice yields: a figure's name, its unit and its value.
 pub(super) type Figures = Vec<(&'static str, Unit, f64)>;
@@ -27,70 +31,57 @@ pub(super) fn udp(site: &Site, cores: Cores, slice: Duration) -> Result<Figures>
     ])
 }
 
-/// Requests and answers, one at a time, on one core: whoever sends carries the packet to where it arrives, and
-/// nobody has to be woken. What is left is the way through the host and back.
-pub(super) fn latency(site: &Site, _: Cores, slice: Duration) -> Result<Figures> {
-    let mut pair = Pair::open(site)?;
-    let start = Instant::now();
-    let mut times = Vec::new();
-    while start.elapsed() < slice {
-        times.push(pair.round_trip()?);
-    }
-    times.sort_unstable();
-    let at = |share: f64| micros(percentile(&times, share));
+/// Connections of one datagram each. What the host knows of earlier ones is forgotten before.
+pub(super) fn connections(site: &Site, _: Cores, slice: Duration) -> Result<Figures> {
+    site.forget_connections()?;
+    let mut sender = site.sender()?;
+    // When the table is nearly full the kernel looks for some to drop early.
+    sender.each_is_new(site.room_for_connections()? * 3 / 4);
+    let run = sender.run(slice, &site.at_service)?;
+    site.forget_connections()?;
+    Ok(vec![("connections", Unit::PerSecond, run.arrived as f64 / run.took.as_secs_f64())])
+}
+
+/// A TCP stream, read and written in pieces of 128 KiB, as iperf3 does.
+pub(super) fn tcp(site: &Site, cores: Cores, slice: Duration) -> Result<Figures> {
+    const PIECE: usize = 128 << 10;
+    let listener = site.service.enter(|| TcpListener::bind((SERVICE, STREAM)))?;
+    let mut client = site.container.enter(|| TcpStream::connect((SERVICE, STREAM)))?;
+    let (mut server, _) = listener.accept()?;
+    server.set_read_timeout(Some(Duration::from_secs(5)))?;
+    // Ends when nobody reads any more.
+    let sender = thread::spawn(move || while client.write_all(&[0; PIECE]).is_ok() {});
+    let mut buffer = vec![0; PIECE];
+    // Until the window has opened.
+    receive(&mut server, &mut buffer, slice / 4)?;
+    let (load, before) = (Load::start(cores)?, process_time()?);
+    let (bytes, took) = receive(&mut server, &mut buffer, slice)?;
+    let (busy, work) = (load.stop()?, process_time()? - before);
+    drop(server);
+    sender.join().map_err(|_| "the sender of a stream failed")?;
+    let work = if cores.are_two() { busy.host_time() } else { work };
     Ok(vec![
-        ("p50", Unit::Microseconds, at(0.5)),
-        ("p99", Unit::Microseconds, at(0.99)),
-        ("p99.9", Unit::Microseconds, at(0.999)),
+        ("throughput", Unit::Gigabits, bytes as f64 * 8.0 / 1e9 / took.as_secs_f64()),
+        ("cpu", Unit::Nanoseconds, work.as_secs_f64() * 1e9 / (bytes as f64 / 1024.0)),
     ])
 }
 
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
-}
+/// The server's port for streams.
+const STREAM: u16 = 5201;
 
-/// The time that this share of all stays below; of at least one, sorted.
-fn percentile(sorted: &[Duration], share: f64) -> Duration {
-    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
-}
-
-/// A container's socket and a server's that answers it.
-struct Pair {
-    client: UdpSocket,
-    server: UdpSocket,
-    number: u64,
-}
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-impl Pair {
-    fn open(site: &Site) -> Result<Self> {
-        let client = site.container.enter(|| UdpSocket::bind((site.container_address(), 0)))?;
-        let server = site.service.enter(|| UdpSocket::bind((SERVICE, ECHO)))?;
-        client.connect((SERVICE, ECHO))?;
-        client.set_nonblocking(true)?;
-        server.set_nonblocking(true)?;
-        Ok(Self { client, server, number: 0 })
+fn receive(server: &mut TcpStream, buffer: &mut [u8], time: Duration) -> Result<(u64, Duration)> {
+    let start = Instant::now();
+    let mut bytes = 0;
+    while start.elapsed() < time {
+        bytes += server.read(buffer)? as u64;
     }
-
-    fn round_trip(&mut self) -> Result<Duration> {
-        self.number += 1;
-        let mut buffer = [0; 64];
-        let start = Instant::now();
-        self.client.send(&self.number.to_be_bytes())?;
-        loop {
-            if let Ok((length, source)) = self.server.recv_from(&mut buffer) {
-                self.server.send_to(&buffer[..length], source)?;
-            }
-            if let Ok(length) = self.client.recv(&mut buffer)
-                && buffer[..length] == self.number.to_be_bytes()
-            {
-                return Ok(start.elapsed());
-            }
-            if start.elapsed() > PATIENCE {
-                return Err("a request has no answer".into());
-            }
-        }
+    if bytes == 0 {
+        return Err("nothing comes of a stream".into());
     }
+    Ok((bytes, start.elapsed()))
+}
+
+/// How long all threads together were on a core.
+fn process_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
 }
