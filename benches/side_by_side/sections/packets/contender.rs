@@ -24,6 +24,8 @@ pub(super) enum Contender {
     Linear,
     /// [`Self::Masquerade`] once more: how far two who do the same are apart.
     Control,
+    /// A file for `nft -f`.
+    File(&'static str),
 }
 
 impl Contender {
@@ -38,6 +40,7 @@ impl Contender {
             Self::Docker => "docker",
             Self::Linear => "linear",
             Self::Control => "masquerade again",
+            Self::File(path) => path,
         }
     }
 
@@ -46,9 +49,13 @@ impl Contender {
         !matches!(self, Self::Bare)
     }
 
-    /// Whether containers are kept from the storage network.
-    pub(super) const fn isolates(self) -> bool {
-        matches!(self, Self::Isoplan | Self::Linear)
+    /// Whether containers are kept from the storage network, as far as that is known.
+    pub(super) const fn isolates(self) -> Option<bool> {
+        match self {
+            Self::Bare | Self::Masquerade | Self::Control | Self::Docker => Some(false),
+            Self::Isoplan | Self::Linear => Some(true),
+            Self::File(_) => None,
+        }
     }
 
     /// Puts its rules into the host's namespace, for that many networks.
@@ -59,6 +66,7 @@ impl Contender {
             Self::Masquerade | Self::Control => host.nft_load(&masquerade())?,
             Self::Isoplan => apply(bench, host, networks)?,
             Self::Docker => feed(host, "iptables-restore", &[], &docker::rules(networks))?,
+            Self::File(path) => feed(host, "nft", &["-f", "-"], &std::fs::read_to_string(path)?)?,
             Self::Linear => feed(host, "iptables-restore", &[], &linear(networks))?,
         }
         Ok(())

@@ -9,7 +9,8 @@
 //! core does all, and the time of sending is in each figure. Latency is always measured on one core.
 //!
 //! For a closer look, the environment narrows the section down: `PACKETS_SIZES=10000`, `PACKETS_WORKS=udp,latency`,
-//! `PACKETS_WHO=masquerade,isoplan`, `PACKETS_CORES=1`.
+//! `PACKETS_WHO=masquerade,isoplan`, `PACKETS_CORES=1`. `PACKETS_FILES=one.nft,other.nft` measures these
+//! rule sets beside the rest.
 
 mod conntrack;
 mod contender;
@@ -78,8 +79,11 @@ fn measure(bench: &mut Bench, cores: Cores, size: usize) -> Result<()> {
     let mut sites = Vec::new();
     for contender in Contender::ALL {
         if who.as_ref().is_none_or(|who| who.iter().any(|name| name == contender.name())) {
-            sites.push(Site::build(bench, contender, size)?);
+            sites.push(Site::build(bench, contender, sites.len(), size)?);
         }
+    }
+    for path in chosen("PACKETS_FILES").into_iter().flatten() {
+        sites.push(Site::build(bench, Contender::File(path.leak()), sites.len(), size)?);
     }
     for site in &sites {
         site.check()?;

@@ -56,8 +56,9 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn build(bench: &Bench, who: Contender, networks: usize) -> Result<Self> {
-        let node = |name: &str| Node::create(&format!("{}-{name}", who.name().replace(' ', "-")), 0);
+    /// The `place`th of those that there are at a time.
+    pub(super) fn build(bench: &Bench, who: Contender, place: usize, networks: usize) -> Result<Self> {
+        let node = |name: &str| Node::create(&format!("{name}-{place}"), place);
         let [host, container, attacker] = [node("host")?, node("container")?, node("attacker")?];
         let [service, storage] = [node("service")?, node("storage")?];
         let last = networks - 1;
@@ -149,10 +150,11 @@ impl Site {
         if self.probe(&self.host, storage, Duration::from_secs(5))?.is_none() {
             return Err(format!("{who}: nothing from the host arrives at the storage server").into());
         }
+        let Some(isolates) = self.who.isolates() else { return Ok(()) };
         for container in [&self.container, &self.attacker] {
-            let patience = Duration::from_millis(if self.who.isolates() { 100 } else { 5000 });
+            let patience = Duration::from_millis(if isolates { 100 } else { 5000 });
             let arrives = self.probe(container, storage, patience)?.is_some();
-            if arrives == self.who.isolates() {
+            if arrives == isolates {
                 let what = if arrives { "arrives" } else { "does not arrive" };
                 return Err(
                     format!("{who}: what {} sends {what} at the storage server", container.name).into()
