@@ -151,6 +151,17 @@ impl Restore {
         Ok(Self { files: [file.clone(), file], counts })
     }
 
+    /// What changes one into another that has so many rules.
+    pub(crate) fn changing(
+        ground: &Ground,
+        name: &str,
+        counts: [usize; 2],
+        text: impl Fn(Family) -> String,
+    ) -> Result<Self> {
+        let write = |family: Family| ground.file(&format!("{name}-{family:?}"), text(family));
+        Ok(Self { files: [write(Family::V4)?, write(Family::V6)?], counts })
+    }
+
     /// From one text each.
     pub(crate) fn of_each(
         ground: &Ground,
@@ -202,4 +213,10 @@ pub(crate) fn in_turns<C: Copy>(
 /// The TOML parser alone: its own time as `wall`.
 pub(crate) fn parse(file: &std::path::Path) -> Result<Duration> {
     Ok(floor::run(Role::Parse, file)?.1)
+}
+
+/// How long the transaction was that `isoplan apply --json` tells of.
+pub(crate) fn transaction_bytes(json: &str) -> Result<usize> {
+    let told: serde_json::Value = serde_json::from_str(json)?;
+    Ok(told["transaction_bytes"].as_u64().ok_or("no transaction_bytes")? as usize)
 }

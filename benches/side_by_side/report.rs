@@ -5,7 +5,7 @@
 //! | section | work | who | figures |
 //! |---|---|---|---|
 //! | apply | | isoplan, nft -f, iptables-restore, docker, ufw, firewalld, floor, parse | wall, user, system, cpu, memory, bytes, kernel |
-//! | change | bridge added, bridge removed, subnet added, subnet removed, exception added, exception removed | isoplan, isoplan reading, nft, nft -f, iptables-restore, floor, dump, parse | as above |
+//! | change | bridge added, bridge removed, subnet added, subnet removed, exception added, exception removed | isoplan, isoplan reading, nft, nft -f, iptables-restore, iptables-restore --noflush, floor, dump, parse | as above |
 //! | nothing | | isoplan, isoplan reading, nft list, nft -j list, floor, parse | as above |
 //! | packets | udp | bare, masquerade, isoplan, docker, linear, masquerade again | packets, cpu, core 0, core 1 |
 //! | packets | tcp | | throughput, cpu |

@@ -4,6 +4,7 @@
 //! `nft list ruleset`, and not the programs themselves: what those need besides, a daemon and its language, is not
 //! counted against them. The topology is that of [`super::sizes`].
 
+pub(crate) mod difference;
 mod docker;
 mod firewalld;
 mod ufw;
@@ -89,11 +90,16 @@ impl Family {
 
 /// How many rules a file for both families makes in one of them.
 pub(crate) fn count(text: &str, family: Family) -> usize {
-    let other = if family == Family::V4 { Family::V6 } else { Family::V4 }.flag();
     text.lines()
         .filter(|line| line.starts_with("-A ") || line.starts_with("-I "))
-        .filter(|line| !line.split(' ').any(|word| word == other))
+        .filter(|line| is_of(line, family))
         .count()
+}
+
+/// Whether a line of such a file is for this family.
+fn is_of(line: &str, family: Family) -> bool {
+    let other = if family == Family::V4 { Family::V6 } else { Family::V4 }.flag();
+    !line.split(' ').any(|word| word == other)
 }
 
 /// A bridge's name and its subnet of a family.

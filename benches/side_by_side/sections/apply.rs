@@ -84,7 +84,7 @@ impl Forms {
         let rendered = |format| ground.isoplan(&["render", "--format", format, "topology.toml"]);
         let (nft, iptables) = (rendered("nft")?, rendered("iptables")?);
         let applied = ground.isoplan(&["apply", "--yes", "--json", "topology.toml"])?;
-        let bytes = transaction_bytes(&applied)?;
+        let bytes = ground::transaction_bytes(&applied)?;
         let tables = ground.tables()?;
         // The rule set that isoplan left, as one step from nothing.
         let (batch, floor_bytes) = ground.batch("batch", &ops_between(&Ruleset::new(), &tables))?;
@@ -167,10 +167,4 @@ impl Forms {
             Err(format!("{who} left {found} rules, not {expected}").into())
         }
     }
-}
-
-/// How long the transaction was that `isoplan apply --json` tells of.
-fn transaction_bytes(json: &str) -> Result<usize> {
-    let told: serde_json::Value = serde_json::from_str(json)?;
-    Ok(told["transaction_bytes"].as_u64().ok_or("no transaction_bytes")? as usize)
 }
