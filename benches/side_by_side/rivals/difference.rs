@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use isoplan::render::{self, element};
-use isoplan::ruleset::{Chain, ElementData, ElementKey, Family, Op, Rule, Ruleset, Set, TABLE_NAME, Table};
+use isoplan::ruleset::{
+    Chain, ElementData, ElementKey, Elements, Family, Op, Rule, Ruleset, Set, TABLE_NAME, Table,
+};
 
 /// The steps of a transaction as a file for `nft -f`.
 pub(crate) fn nft(ops: &[Op]) -> String {
@@ -24,7 +26,7 @@ fn statement(text: &mut String, op: &Op) -> std::fmt::Result {
         Op::AddTable { family } => writeln!(text, "add table {family} {TABLE_NAME}"),
         Op::DeleteTable { family } => writeln!(text, "delete table {family} {TABLE_NAME}"),
         Op::AddSet { family, set } => {
-            let set = Set { elements: BTreeMap::new(), ..set.clone() };
+            let set = Set { elements: Elements::new(), ..set.clone() };
             let mut table = Table::new(*family);
             table.sets.insert(set.name.clone(), set);
             text.push_str(&declared(*family, table));
