@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::super::super::Result;
 use super::super::super::lab::node::Node;
 use super::super::super::measure::Bench;
+use super::super::super::rivals::{self, Family};
 use super::super::super::sizes;
-use super::docker;
 use super::feed;
 
 /// Who forwards.
@@ -18,7 +18,7 @@ pub(super) enum Contender {
     Masquerade,
     /// `isoplan apply`.
     Isoplan,
-    /// What dockerd writes, for each network.
+    /// What dockerd writes for each network, and its operator's rules against the guarded NICs.
     Docker,
     /// A rule for each network and guarded NIC in one chain, as it is written by hand, and one that masquerades.
     Linear,
@@ -52,8 +52,8 @@ impl Contender {
     /// Whether containers are kept from the storage network, as far as that is known.
     pub(super) const fn isolates(self) -> Option<bool> {
         match self {
-            Self::Bare | Self::Masquerade | Self::Control | Self::Docker => Some(false),
-            Self::Isoplan | Self::Linear => Some(true),
+            Self::Bare | Self::Masquerade | Self::Control => Some(false),
+            Self::Isoplan | Self::Docker | Self::Linear => Some(true),
             Self::File(_) => None,
         }
     }
@@ -65,7 +65,7 @@ impl Contender {
             Self::Bare => {}
             Self::Masquerade | Self::Control => host.nft_load(&masquerade())?,
             Self::Isoplan => apply(bench, host, networks)?,
-            Self::Docker => feed(host, "iptables-restore", &[], &docker::rules(networks))?,
+            Self::Docker => feed(host, "iptables-restore", &[], rivals::docker(networks, Family::V4).text())?,
             Self::File(path) => feed(host, "nft", &["-f", "-"], &std::fs::read_to_string(path)?)?,
             Self::Linear => feed(host, "iptables-restore", &[], &linear(networks))?,
         }

@@ -9,6 +9,7 @@
 //! Of all networks in the rules this one exists: the last. A list of rules is passed from its beginning to there.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
@@ -72,7 +73,11 @@ impl Site {
         for (server, links) in [(&service, ["eth0"].as_slice()), (&storage, &["eth1", "eth2"])] {
             server.nft_load(&sink(links))?;
         }
-        // What a host with Docker has.
+        for node in [&container, &attacker, &service, &storage] {
+            // Whose asking for routers would count as packets that arrive.
+            node.sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
+        }
+        // What a host with Docker has; a kernel without has no such key.
         let _ = host.sysctl("net/bridge/bridge-nf-call-iptables", "1");
         who.set_up(bench, &host, networks)?;
         let [at_service, at_storage] = [Counter::open(&service, "eth0")?, Counter::open(&storage, "eth1")?];
@@ -81,8 +86,8 @@ impl Site {
     }
 
     /// Whether [`Self::steer`] does anything.
-    pub(super) fn can_steer(&self, cores: Cores) -> bool {
-        !self.steering.is_empty() && self.steer(Some(cores)).is_ok()
+    pub(super) const fn can_steer(&self) -> bool {
+        !self.steering.is_empty()
     }
 
     /// Has the host forward on a core of its own, or, as is the default, on that of whoever sends.
@@ -129,7 +134,12 @@ impl Site {
         Ok(self.host.enter(super::conntrack::flush)?)
     }
 
-    /// How many connections the host can know at a time.
+    /// How many connections the host knows.
+    pub(super) fn connections(&self) -> Result<u64> {
+        Ok(self.host.read_sysctl("net/netfilter/nf_conntrack_count")?.parse()?)
+    }
+
+    /// How many it can know at a time.
     pub(super) fn room_for_connections(&self) -> Result<u64> {
         Ok(self.host.read_sysctl("net/netfilter/nf_conntrack_max")?.parse()?)
     }
@@ -269,13 +279,16 @@ fn sink(links: &[&str]) -> String {
 
 /// Opens the RPS files of the links that packets come in on. They belong to the namespace of a mount of sysfs.
 fn steering(host: &Node) -> Result<Vec<File>> {
-    let open = || -> std::io::Result<Vec<File>> {
+    let open = || -> io::Result<Vec<File>> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>)?;
         let links = ["v-container", "v-attacker", "eth0"];
         let open =
             |link| File::options().write(true).open(format!("/sys/class/net/{link}/queues/rx-0/rps_cpus"));
-        links.into_iter().map(open).collect()
+        let files: Vec<File> = links.into_iter().map(open).collect::<io::Result<_>>()?;
+        // Who may open them may not always write.
+        files.iter().try_for_each(|file| file.write_all_at(b"0", 0))?;
+        Ok(files)
     };
     Ok(host.enter(open)?)
 }

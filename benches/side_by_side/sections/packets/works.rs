@@ -38,7 +38,16 @@ pub(super) fn connections(site: &Site, _: Cores, slice: Duration) -> Result<Figu
     // When the table is nearly full the kernel looks for some to drop early.
     sender.each_is_new(site.room_for_connections()? * 3 / 4);
     let run = sender.run(slice, &site.at_service)?;
+    let known = site.connections()?;
     site.forget_connections()?;
+    if site.who.translates() && known < run.arrived {
+        return Err(format!(
+            "{}: {} packets arrived, but of {known} connections",
+            site.who.name(),
+            run.arrived
+        )
+        .into());
+    }
     Ok(vec![("connections", Unit::PerSecond, run.arrived as f64 / run.took.as_secs_f64())])
 }
 
