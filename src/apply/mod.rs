@@ -3,40 +3,43 @@
 //! Nothing is decided here. The steps come from a [`Diff`] that was printed; if the rule set moves before
 //! they are committed they are worked out again, and carried out only when they come out the same.
 
+mod before;
 mod error;
 mod files;
 pub mod journal;
 mod kept;
+mod ledger;
+mod read_back;
 mod record;
 mod rollback;
 pub mod state_dir;
+mod stored;
 mod sysctls;
 mod tables;
 mod watcher;
 
+pub use before::Before;
 pub use error::Error;
 pub use kept::kept;
-pub use record::{Before, Change, Confirm, Pending, Phase, Verb, boot_time, last, now, pending};
+pub use record::{Change, Confirm, Pending, Phase, Verb, boot_time, last, now, pending};
 pub use rollback::{read_before, roll_back};
 pub use tables::carry_out_tables;
 pub use watcher::{Confirmed, STAGE, confirm, run as stage, undo_overdue};
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 use self::kept::Listing;
+use self::ledger::Ledger;
 use self::state_dir::{Lock, StateDir};
-use crate::approach::{Desired, SysctlKey};
-use crate::diff::{
-    Diff, Journaled, LiveState, SysctlWrite, diff, passed, restoring, same_tables, table_name,
-};
+use crate::approach::Desired;
+use crate::diff::{Diff, LiveState, SysctlWrite, diff, restoring, same_tables, table_name};
 use crate::flows::keep::Kept;
 use crate::live;
 use crate::netlink::{CommitError, Nftables, encode};
 use crate::ruleset::{Op, Ruleset};
-use crate::saved::Text;
+use crate::saved::elements;
 
 /// How often a transaction is tried when others keep changing the rule set.
 const TRIES: u32 = 32;
@@ -122,7 +125,9 @@ fn carry_out_as(
             return Err(Error::NotUndoable(what));
         }
     }
-    let purpose = purpose.filter(|purpose| purpose.confirm_within.is_some() || !is_repair(state, desired));
+    let made = elements::encode(&desired.ruleset);
+    let purpose =
+        purpose.filter(|purpose| purpose.confirm_within.is_some() || !is_repair(state, desired, &made));
     // What can be known to fail is tried before anything is changed.
     sysctls::can_be_written(&planned.sysctls)?;
     let _signals = SignalsHeld::new();
@@ -132,7 +137,8 @@ fn carry_out_as(
     // Before the first change: if this process dies now, the values that were there are known.
     let ledger = Ledger::new(planned, before);
     let listing = Listing::begin(state, Kept::live(&desired.ruleset)).map_err(Error::State)?;
-    let entry = purpose.map(|purpose| ledger.record(state, desired, planned, before, purpose)).transpose();
+    let record = |purpose| ledger.record(state, (desired, &made), planned, before, purpose);
+    let entry = purpose.map(record).transpose();
     let mut entry = entry.map_err(Error::State)?;
     if let Some(window) = purpose.and_then(|purpose| purpose.confirm_within)
         && let Some(entry) = &mut entry
@@ -154,16 +160,16 @@ fn carry_out_as(
     if let Some(entry) = entry {
         let _ = entry.finish();
     }
-    let left = read_back(nftables, state, desired).map_err(Error::NotReadBack)?;
+    let left = read_back::read_back(nftables, state, desired).map_err(Error::NotReadBack)?;
     if left.is_empty() { Ok(report) } else { Err(Error::ReadsBackDifferently(Box::new(left))) }
 }
 
 /// Whether the last change made this very policy: what others have taken away since is put back. The way back
 /// from there leads to what was before that change, not to the hole.
-fn is_repair(state: &StateDir, desired: &Desired) -> bool {
+fn is_repair(state: &StateDir, desired: &Desired, made: &[u8]) -> bool {
     let Ok(Some(last)) = record::last(state) else { return false };
     let is_done = last.phase == Phase::Done && last.verb == Verb::Apply && !last.is_pending();
-    is_done && Before::read(state, &last).is_ok_and(|before| before.was_to_make(desired))
+    is_done && before::was_to_make(state, &last, desired, made).unwrap_or_default()
 }
 
 /// The change itself.
@@ -216,79 +222,6 @@ fn still_so(
         Ok(Some(now))
     } else {
         Err(Error::PlanIsStale)
-    }
-}
-
-/// The journal through a change: what it is meanwhile, and what it is when all went well.
-struct Ledger {
-    meanwhile: Vec<Journaled>,
-    after: Vec<Journaled>,
-    /// Keys whose own value is lost when the switches of the plan are written.
-    lost: Vec<(SysctlKey, String)>,
-}
-
-impl Ledger {
-    fn new(planned: &Diff, before: &LiveState) -> Self {
-        let switches = planned.sysctls.iter().filter(|write| write.key.switch().is_none());
-        let deviating = |write: &SysctlWrite| live::deviating(&write.key.0, &write.old);
-        let lost: Vec<_> = switches.clone().flat_map(deviating).collect();
-        // On the way out the journal has them already.
-        let entered: Vec<_> = switches.filter(|write| write.new != "0").flat_map(deviating).collect();
-        let mine = journal::still_mine(before);
-        let after = journal::with(&mine, &planned.sysctls, before, &entered);
-        Self { meanwhile: journal::both(&mine, &after), after, lost }
-    }
-
-    /// Puts what there is on disk, for the way back.
-    fn record<'s>(
-        &self,
-        state: &'s StateDir,
-        desired: &Desired,
-        planned: &Diff,
-        before: &LiveState,
-        purpose: Purpose<'_>,
-    ) -> Result<record::Entry<'s>, state_dir::Error> {
-        let written = planned
-            .sysctls
-            .iter()
-            .filter_map(|write| Some((write.key.clone(), before.sysctls.get(&write.key)?.clone())));
-        let values: BTreeMap<SysctlKey, String> = self.lost.iter().cloned().chain(written).collect();
-        let id = record::next_id(state)?;
-        let change = Change {
-            id,
-            verb: purpose.verb,
-            topology: Text::new(purpose.topology),
-            time: now(),
-            phase: Phase::Begun,
-            confirm: purpose.confirm_within.map(|window| Confirm {
-                window: window.as_millis() as u64,
-                deadline: boot_time() + window.as_millis() as u64,
-                watcher: watcher::kind(id),
-                failed: None,
-            }),
-        };
-        let before = Before {
-            ruleset: before.ruleset.clone(),
-            journal: before.journal.clone(),
-            after: desired.ruleset.clone(),
-            sysctls: passed(&values, &planned.sysctls),
-            text: purpose.text.map(str::to_owned),
-            kept: before.kept.clone(),
-            wanted: record::wanted(desired),
-        };
-        record::Entry::begin(state, change, &before)
-    }
-
-    fn open(&self, state: &StateDir, before: &LiveState) -> Result<(), state_dir::Error> {
-        if self.meanwhile == before.journal { Ok(()) } else { journal::write(state, &self.meanwhile) }
-    }
-
-    /// What is on disk already is a journal that leads back; this one only forgets what is over. Failing
-    /// here must not undo anything.
-    fn close(&self, state: &StateDir) {
-        if self.after != self.meanwhile {
-            let _ = journal::write(state, &self.after);
-        }
     }
 }
 
@@ -428,17 +361,6 @@ fn undo_tables(
         }
     }
     Err(Error::KeepsMoving.into())
-}
-
-/// What differs now that everything was done: nothing, if all is well.
-fn read_back(
-    nftables: &mut Nftables,
-    state: &StateDir,
-    desired: &Desired,
-) -> Result<Diff, Box<dyn std::error::Error + Send + Sync>> {
-    let keys = desired.sysctls.iter().map(|sysctl| sysctl.key.clone());
-    let after = live::read(nftables, keys, journal::read(state)?)?;
-    Ok(diff(desired, &after))
 }
 
 /// Keeps Ctrl-C and its like from ending the process between the transaction and the sysctls. A kill -9

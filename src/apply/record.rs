@@ -1,8 +1,9 @@
 //! The record of the last change: what was there before it, and how far it has come.
 //!
-//! Two files. `before-ID.json` has all that it takes to go back; it is on disk before the first change and
-//! never written again. `change.json` names it and says how far the change has come; it is small, and
-//! replaced whole at each step.
+//! `before-ID.json` has all that it takes to go back, but for the elements of sets, which are in files of their own
+//! (`elements-NUMBER.bin`): what the last change made is what there is before the next one, and is not written again.
+//! All of them are on disk before the first change and are never written again. `change.json` names them and says how
+//! far the change has come; it is small, and replaced whole at each step.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,15 +13,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::before::{self, Body, check_values};
 use super::state_dir::{Error, StateDir};
-use super::{files, journal};
-use crate::approach::{Desired, SysctlKey};
-use crate::diff::{Journaled, LiveState, Passed, Past};
-use crate::flows::keep::Kept;
-use crate::ruleset::Ruleset;
+use super::{files, stored};
+use crate::approach::SysctlKey;
 use crate::saved::{self, Text};
 
-/// `version` of both documents.
+/// `version` of the document.
 const VERSION: u32 = 1;
 
 /// What made a change.
@@ -181,9 +180,8 @@ pub(super) fn next_id(state: &StateDir) -> Result<u64, Error> {
     Ok(boot_time().max(last + 1))
 }
 
-/// `kind` of the two documents.
+/// `kind` of the document.
 const CHANGE: &str = "change";
-const BEFORE: &str = "before";
 
 #[derive(Serialize)]
 struct ChangeBody<'c> {
@@ -216,129 +214,6 @@ pub(super) fn write(state: &StateDir, change: &Change) -> Result<(), Error> {
         .map_err(|source| Error::Open { path, source })
 }
 
-/// All that it takes to undo a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Before {
-    /// The tables, with their order and what their rules had counted.
-    pub ruleset: Ruleset,
-    /// The journal of sysctls.
-    pub journal: Vec<Journaled>,
-    /// What the change made of the tables.
-    pub after: Ruleset,
-    /// The sysctls that it wrote, and those that a switch reset.
-    pub sysctls: BTreeMap<SysctlKey, Passed>,
-    /// The text of the topology that was applied, whole: by it, and not by a file's name, others know what it
-    /// was. None for a `remove`, and in a record of an isoplan that did not write it.
-    pub text: Option<String>,
-    /// The connections that were kept open.
-    pub kept: Kept,
-    /// The sysctls that it was to leave, written or not, with their values.
-    pub wanted: BTreeMap<SysctlKey, String>,
-}
-
-#[derive(Serialize)]
-struct BeforeBody<'b> {
-    id: u64,
-    ruleset: &'b Ruleset,
-    journal: &'b [Journaled],
-    after: &'b Ruleset,
-    sysctls: &'b BTreeMap<SysctlKey, Passed>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'b str>,
-    #[serde(skip_serializing_if = "Kept::is_empty")]
-    kept: &'b Kept,
-    wanted: &'b BTreeMap<SysctlKey, String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BeforeDocument {
-    #[serde(rename = "version")]
-    _version: u32,
-    #[serde(rename = "kind")]
-    _kind: String,
-    id: u64,
-    ruleset: Ruleset,
-    journal: Vec<Journaled>,
-    after: Ruleset,
-    sysctls: BTreeMap<SysctlKey, Passed>,
-    #[serde(default)]
-    text: Option<String>,
-    #[serde(default)]
-    kept: Kept,
-    wanted: BTreeMap<SysctlKey, String>,
-}
-
-impl Before {
-    /// Whether the change was to make exactly that: then to put it in place again changes nothing of what the
-    /// change is, and undoing it still leads back to what was before.
-    pub fn was_to_make(&self, desired: &Desired) -> bool {
-        self.after == desired.ruleset && self.wanted == wanted(desired)
-    }
-
-    /// What there was before a change.
-    ///
-    /// # Errors
-    ///
-    /// When it is gone, cannot be read, or is not what isoplan writes.
-    pub fn read(state: &StateDir, change: &Change) -> Result<Self, Error> {
-        let path = state.before(change.id);
-        let fault = |what: String| Error::Record { path: path.clone(), what };
-        let bytes = files::read(&path).map_err(|source| Error::Open { path: path.clone(), source })?;
-        let bytes = bytes.ok_or_else(|| fault("it is gone".to_owned()))?;
-        let document: BeforeDocument =
-            saved::read(BEFORE, VERSION, &bytes).map_err(|error| fault(error.to_string()))?;
-        let BeforeDocument { id, ruleset, journal, after, sysctls, text, kept, wanted, .. } = document;
-        if id != change.id {
-            return Err(fault(format!("it is of change {id} and not of {}", change.id)));
-        }
-        let mut state = LiveState { ruleset, journal, ..LiveState::default() };
-        saved::check(&state).map_err(fault)?;
-        let LiveState { ruleset, journal, .. } = std::mem::take(&mut state);
-        state.ruleset = after;
-        saved::check(&state).map_err(fault)?;
-        let values = sysctls.iter().flat_map(|(key, passed)| {
-            [&passed.before, &passed.after].into_iter().chain(&passed.between).map(move |value| (key, value))
-        });
-        let entries =
-            journal.iter().flat_map(|entry| [(&entry.key, &entry.original), (&entry.key, &entry.written)]);
-        check_values(values.chain(entries).chain(&wanted)).map_err(fault)?;
-        Ok(Self { ruleset, journal, after: state.ruleset, sysctls, text, kept, wanted })
-    }
-
-    /// The change as what is to be undone.
-    pub const fn past<'p>(&'p self, change: &'p Change) -> Past<'p> {
-        Past {
-            before: &self.ruleset,
-            after: &self.after,
-            sysctls: &self.sysctls,
-            complete: matches!(change.phase, Phase::Done),
-            targets: match &change.phase {
-                Phase::Undoing { targets } => Some(targets),
-                _ => None,
-            },
-        }
-    }
-}
-
-/// The sysctls of a desired state.
-pub(super) fn wanted(desired: &Desired) -> BTreeMap<SysctlKey, String> {
-    desired.sysctls.iter().map(|sysctl| (sysctl.key.clone(), sysctl.value.clone())).collect()
-}
-
-/// The record decides what is written to `/proc/sys`.
-fn check_values<'v>(values: impl Iterator<Item = (&'v SysctlKey, &'v String)>) -> Result<(), String> {
-    for (key, value) in values {
-        if !journal::is_sysctl_of_ours(&key.0) {
-            return Err(format!("`{}` is not a sysctl that isoplan writes", Text::new(&key.0)));
-        }
-        if !journal::is_number(value) {
-            return Err(format!("a value of `{key}` is not a number"));
-        }
-    }
-    Ok(())
-}
-
 /// A change that is under way.
 #[derive(Debug)]
 pub(super) struct Entry<'s> {
@@ -346,29 +221,17 @@ pub(super) struct Entry<'s> {
     pub(super) change: Change,
     /// What `change.json` was before.
     previous: Option<Vec<u8>>,
+    /// The files of elements that it needs.
+    files: [u64; 2],
 }
 
 impl<'s> Entry<'s> {
     /// Puts the record of a change on disk, before its first step.
-    pub(super) fn begin(state: &'s StateDir, change: Change, before: &Before) -> Result<Self, Error> {
+    pub(super) fn begin(state: &'s StateDir, change: Change, body: &Body<'_>) -> Result<Self, Error> {
         let previous =
             files::read(&state.change()).map_err(|source| Error::Open { path: state.change(), source })?;
-        let path = state.before(change.id);
-        let body = BeforeBody {
-            id: change.id,
-            ruleset: &before.ruleset,
-            journal: &before.journal,
-            after: &before.after,
-            sysctls: &before.sysctls,
-            text: before.text.as_deref(),
-            kept: &before.kept,
-            wanted: &before.wanted,
-        };
-        let entry = Self { state, change, previous };
-        saved::write(BEFORE, VERSION, &body)
-            .map_err(Into::into)
-            .and_then(|bytes| files::write(&path, &bytes))
-            .map_err(|source| Error::Open { path, source })
+        let entry = Self { state, change, previous, files: body.elements.numbers() };
+        before::write(state, body)
             .and_then(|()| write(state, &entry.change))
             .inspect_err(|_| entry.forget())?;
         Ok(entry)
@@ -393,13 +256,14 @@ impl<'s> Entry<'s> {
     pub(super) fn finish(mut self) -> Result<(), Error> {
         self.change.phase = Phase::Done;
         write(self.state, &self.change)?;
-        tidy(self.state, Some(self.change.id));
+        tidy(self.state, Some(self.change.id), &self.files);
         Ok(())
     }
 }
 
-/// Removes what was there before older changes.
-pub(super) fn tidy(state: &StateDir, keep: Option<u64>) {
+/// Removes what was there before older changes, and the elements that no record needs.
+pub(super) fn tidy(state: &StateDir, keep: Option<u64>, elements: &[u64]) {
+    stored::tidy(state, elements);
     let keep: Option<PathBuf> = keep.map(|id| state.before(id));
     for file in fs::read_dir(state.path()).into_iter().flatten().flatten() {
         let name = file.file_name();

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use super::before::Before;
 use super::kept::Listing;
-use super::record::{self, Before, Change, Phase};
+use super::record::{self, Change, Phase};
 use super::state_dir::{self, StateDir};
 use super::{
     Error, Report, SignalsHeld, TRIES, half_done, journal, refused, settle, sysctls, undo_tables, watcher,
@@ -85,7 +86,7 @@ pub fn roll_back(
     let over =
         Change { phase: Phase::Undone { at: record::now(), overdue }, confirm: None, ..change.clone() };
     if record::write(state, &over).is_ok() {
-        record::tidy(state, None);
+        record::tidy(state, None, &[]);
     }
     if !overdue {
         watcher::disarm(change);

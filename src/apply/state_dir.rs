@@ -177,6 +177,16 @@ impl StateDir {
         self.path.join(format!("before-{id}.json"))
     }
 
+    /// Elements of sets, by the number of the file.
+    pub fn elements(&self, number: u64) -> PathBuf {
+        self.path.join(format!("elements-{number}.bin"))
+    }
+
+    /// What the last change left in the kernel.
+    pub fn generation(&self) -> PathBuf {
+        self.path.join("generation.json")
+    }
+
     /// Creates the directory where it is missing.
     ///
     /// # Errors

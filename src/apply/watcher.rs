@@ -25,7 +25,8 @@ use nix::sys::time::{TimeSpec, TimeValLike as _};
 use nix::sys::timer::TimerSetTimeFlags;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
 
-use super::record::{self, Before, Change};
+use super::before::Before;
+use super::record::{self, Change};
 use super::rollback::{read_before, roll_back};
 use super::state_dir::StateDir;
 use super::{Error, Lock};

@@ -8,6 +8,7 @@
 mod consistent;
 mod date;
 mod document;
+pub mod elements;
 mod plan;
 mod snapshot;
 
