@@ -27,8 +27,11 @@ pub(super) const FRAME: usize = 64;
 /// How many may be on their way. The queue of a core holds 1000 (net.core.netdev_max_backlog) and drops what is more,
 /// wherever on its way through the host it was: then the work that was done on it is lost.
 const WINDOW: u64 = 256;
-/// How long nothing need arrive until what was sent is held to be lost.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long nothing need arrive until what was sent is held to be lost. A core that others want, too, may do
+/// nothing for the host for a while.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long nothing need arrive until nothing is held to be on its way any more.
+const SILENCE: Duration = Duration::from_millis(200);
 
 /// What is sent.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +116,7 @@ impl Sender {
         let run = Run { arrived, took: start.elapsed(), work: own_time()? - start_work };
         // What is still on its way is not to be counted for another.
         let (mut last, mut progress) = (0, Instant::now());
-        while last < sent && progress.elapsed() < PATIENCE {
+        while last < sent && progress.elapsed() < SILENCE {
             pause(Duration::from_micros(20));
             let total = arrivals.read()? - first;
             if total > last {

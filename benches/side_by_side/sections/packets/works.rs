@@ -40,7 +40,8 @@ pub(super) fn connections(site: &Site, _: Cores, slice: Duration) -> Result<Figu
     let run = sender.run(slice, &site.at_service)?;
     let known = site.connections()?;
     site.forget_connections()?;
-    if site.who.translates() && known < run.arrived {
+    // The host asks for neighbours and routers now and then, which arrives as well.
+    if site.who.translates() && known + known / 100 + 10 < run.arrived {
         return Err(format!(
             "{}: {} packets arrived, but of {known} connections",
             site.who.name(),
