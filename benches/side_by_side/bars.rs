@@ -367,11 +367,11 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "packets, flat",
-        sentence: "UDP packets per second are the same at 1 and at 10,000 networks, within 3 %.",
+        sentence: "UDP packets per second, beside masquerade's, are the same at 1 and at 10,000 networks, within 3 %.",
         section: "packets",
         works: &["udp"],
-        over: &[its("packets")],
-        under: &[Term { who: None, figure: "packets", at: Some(1) }],
+        over: &[its("relative")],
+        under: &[Term { who: None, figure: "relative", at: Some(1) }],
         limit: Limit::AtLeast(0.97),
         ..NONE
     },

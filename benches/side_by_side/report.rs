@@ -7,7 +7,7 @@
 //! | apply | | isoplan, nft -f, iptables-restore, docker, ufw, firewalld, floor, parse | wall, user, system, cpu, memory, bytes, kernel |
 //! | change | bridge added, bridge removed, subnet added, subnet removed, exception added, exception removed | isoplan, isoplan reading, nft, nft -f, iptables-restore, iptables-restore --noflush, floor, dump, parse | as above |
 //! | nothing | | isoplan, isoplan reading, nft list, nft -j list, floor, parse | as above |
-//! | packets | udp | bare, masquerade, isoplan, docker, linear, masquerade again | packets, cpu, core 0, core 1 |
+//! | packets | udp | bare, masquerade, isoplan, docker, linear, masquerade again | packets, relative, cpu, core 0, core 1 |
 //! | packets | tcp | | throughput, cpu |
 //! | packets | latency | | p50, p99, p99.9 |
 //! | packets | connections | | connections |
@@ -20,7 +20,8 @@
 //! left behind, `isoplan reading` cannot, because somebody else committed something since. `kernel` is the time
 //! from sending a batch to its answer. docker, ufw and firewalld are one rule or more for each network, in the
 //! way that these write them. `masquerade again` is masquerade once more, as a control. The `cpu` of packets is for
-//! a packet, that of a stream for a KiB; `dropped` is the share of a flood that did not arrive.
+//! a packet, that of a stream for a KiB; `dropped` is the share of a flood that did not arrive. Sizes are
+//! measured one after the other, so they are compared by `relative`: packets as a share of masquerade's beside it.
 
 use std::collections::BTreeMap;
 use std::fs;

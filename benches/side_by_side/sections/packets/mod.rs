@@ -29,7 +29,7 @@ use super::super::Result;
 use super::super::lab::isolate::is_real_root;
 use super::super::lab::node::{Node, PATH};
 use super::super::measure::{Bench, key};
-use super::super::report::{Key, median, ratios};
+use super::super::report::{Key, Unit, median, ratios};
 
 use self::contender::Contender;
 use self::cores::Cores;
@@ -140,6 +140,11 @@ fn in_turns(bench: &mut Bench, cores: Cores, work: &Work, sites: &[Site], size: 
         }
     }
     for site in sites {
+        let samples = |who| bench.report().samples("packets", work.name, size, who, "packets");
+        let who = site.who.name();
+        for ratio in ratios(samples(who), samples(Contender::Masquerade.name())) {
+            bench.record(key("packets", work.name, size, who, "relative"), Unit::Share, ratio);
+        }
         tell(bench, work, size, site.who.name());
     }
     Ok(())
@@ -152,7 +157,9 @@ fn tell(bench: &Bench, work: &Work, size: usize, who: &str) {
     let report = bench.report();
     for series in &report.series {
         let Key { section, work: name, size: networks, who: own, figure } = &series.key;
-        if (section.as_str(), name.as_str(), *networks, own.as_str()) != ("packets", work.name, size, who) {
+        if figure == "relative"
+            || (section.as_str(), name.as_str(), *networks, own.as_str()) != ("packets", work.name, size, who)
+        {
             continue;
         }
         line += &format!("  {figure} {:.2}", median(&series.samples).unwrap_or_default());
