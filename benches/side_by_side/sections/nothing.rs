@@ -50,7 +50,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         let requests = ground.file("requests", requests)?;
         let files = Files { size, topology, requests };
         let rounds = bench.repetitions(if size >= 10_000 { 9 } else { 15 });
-        let limit = Duration::from_secs(if bench.quick { 4 } else { 12 });
+        let limit = Duration::from_secs(if bench.quick { 4 } else { 15 });
         in_turns(bench, &format!("nothing at {size}"), rounds, limit, &CONTENDERS, |bench, who, _| {
             files.turn(bench, &ground, who)
         })?;
