@@ -182,8 +182,37 @@ impl RuleBuilder {
         self.in_subnet(field, subnet)
     }
 
-    /// nft loads the bytes of a prefix alone where it has whole ones, else the address under a mask.
+    /// None of the fields is in one of the subnets, all of one family.
+    pub(super) fn outside_subnets(mut self, fields: &[Field], subnets: &[IpNet]) -> Self {
+        for (field, subnet) in
+            fields.iter().flat_map(|field| subnets.iter().map(move |subnet| (*field, subnet)))
+        {
+            let data = self.prefix_of(field, subnet);
+            self.exprs.push(Expr::Cmp { op: CmpOp::Neq, sreg: Reg(0), data });
+        }
+        self
+    }
+
+    /// An IPv4 header without options.
+    pub(super) fn no_options(mut self) -> Self {
+        /// In words of 32 bits: 20 bytes (RFC 791, 3.1).
+        const SHORTEST: u8 = 5;
+        self.need(Needs::Ipv4);
+        self.exprs.push(Expr::Payload { base: PayloadBase::Network, offset: 0, len: 1, dreg: Reg(0) });
+        self.exprs.push(Expr::Bitwise { sreg: Reg(0), dreg: Reg(0), mask: vec![0x0f], xor: vec![0] });
+        self.cmp(&[SHORTEST]);
+        self
+    }
+
     fn in_subnet(mut self, field: Field, subnet: &IpNet) -> Self {
+        let data = self.prefix_of(field, subnet);
+        self.cmp(&data);
+        self
+    }
+
+    /// Loads what is to be compared with a subnet, and hands back what it is compared with. nft loads the bytes of a
+    /// prefix alone where it has whole ones, else the address under a mask.
+    fn prefix_of(&mut self, field: Field, subnet: &IpNet) -> Vec<u8> {
         for need in field.needs() {
             self.need(*need);
         }
@@ -203,13 +232,17 @@ impl RuleBuilder {
             let (mask, xor) = (bytes(subnet.netmask()), vec![0; data.len()]);
             self.exprs.push(Expr::Bitwise { sreg: Reg(0), dreg: Reg(0), mask, xor });
         }
-        self.cmp(&data);
-        self
+        data
     }
 
     /// The incoming link is that one.
-    pub(super) fn incoming(mut self, name: &str) -> Self {
-        self.exprs.push(Field::Iif.load(Reg(0)));
+    pub(super) fn incoming(self, name: &str) -> Self {
+        self.link(Field::Iif, name)
+    }
+
+    /// The incoming or the outgoing link is that one.
+    pub(super) fn link(mut self, field: Field, name: &str) -> Self {
+        self.exprs.push(field.load(Reg(0)));
         self.cmp(&crate::ruleset::padded_name(name));
         self
     }

@@ -22,8 +22,30 @@ pub(super) fn expressions(list: &[u8]) -> Vec<Expr> {
             shorten_presence(previous, &mut expr);
         }
         exprs.push(expr);
+        shorten_prefix(&mut exprs);
     }
     exprs
+}
+
+/// A difference from the first three bytes of an IPv4 address, where the kernel has the four of them under a mask; see
+/// `widen_prefix`. nft lists both alike, and writes the shorter one when it loads its listing.
+fn shorten_prefix(exprs: &mut Vec<Expr>) {
+    let at = exprs.len().saturating_sub(3);
+    if let [
+        Expr::Payload { base: PayloadBase::Network, offset: 12 | 16, len, dreg: loaded },
+        Expr::Bitwise { sreg, dreg, mask, xor },
+        Expr::Cmp { op: CmpOp::Neq, sreg: compared, data },
+    ] = &mut exprs[at..]
+        && *len == 4
+        && [*sreg, *dreg, *compared] == [*loaded; 3]
+        && *mask == [0xff, 0xff, 0xff, 0]
+        && *xor == [0; 4]
+        && matches!(data.as_slice(), [_, _, _, 0])
+    {
+        *len = 3;
+        data.truncate(3);
+        exprs.remove(at + 1);
+    }
 }
 
 /// `fib ... exists` loads one byte, and zeros the rest of the register. nft up to 1.1.5 compares all four

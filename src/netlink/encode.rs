@@ -262,6 +262,7 @@ fn rule_message(
     }
     let mut exprs = rule.exprs.clone();
     encode_expr::lengthen_presence(&mut exprs);
+    encode_expr::widen_prefix(&mut exprs);
     if exprs.iter().any(|expr| matches!(expr, Expr::Unknown { .. })) {
         return with_unknown(header, &object, &exprs);
     }

@@ -23,6 +23,33 @@ pub(super) fn lengthen_presence(exprs: &mut [Expr]) {
     }
 }
 
+/// Compares an IPv4 address under a mask instead of its first three bytes. The kernel evaluates loads of 1, 2 or 4 bytes,
+/// a mask of 4 and a comparison in `nft_do_chain` itself; for 3 bytes it calls a function, which costs 25 to 30 ns more.
+/// See `shorten_prefix`. Only where it is to differ, as in the shortcut that most packets take: a rule that drops by
+/// prefix is sent as nft sends it.
+pub(super) fn widen_prefix(exprs: &mut Vec<Expr>) {
+    let mut index = 1;
+    while index < exprs.len() {
+        if let [
+            Expr::Payload { base: PayloadBase::Network, offset: 12 | 16, len, dreg },
+            Expr::Cmp { op: CmpOp::Neq, sreg, data },
+        ] = &mut exprs[index - 1..=index]
+            && *len == 3
+            && data.len() == 3
+            && dreg == sreg
+        {
+            *len = 4;
+            data.push(0);
+            let (sreg, dreg) = (*sreg, *dreg);
+            exprs.insert(
+                index,
+                Expr::Bitwise { sreg, dreg, mask: vec![0xff, 0xff, 0xff, 0], xor: vec![0; 4] },
+            );
+        }
+        index += 1;
+    }
+}
+
 /// A register by its number on the wire.
 const fn reg(reg: Reg) -> u32 {
     wire::REG32_00 + reg.0 as u32

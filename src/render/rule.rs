@@ -42,6 +42,8 @@ enum Meaning {
     Direction,
     Status,
     State,
+    /// A byte that is a number.
+    Number,
     /// The first bytes of an address: what nft loads for a prefix of whole bytes.
     PrefixBytes,
     /// An address under the mask of a prefix of so many bits.
@@ -126,6 +128,15 @@ impl Reader<'_> {
             }
             Expr::Bitwise { sreg, dreg, mask, xor } => {
                 let loaded = self.loaded(*sreg);
+                if loaded.words == "@nh,0,8"
+                    && self.network == Some(Network::Ipv4)
+                    && *mask == [0x0f]
+                    && *xor == [0]
+                {
+                    let words = "ip hdrlength".to_owned();
+                    self.registers.insert(*dreg, Loaded { words, meaning: Meaning::Number, ..loaded });
+                    return None;
+                }
                 if let Some(bits) = prefix_bits(&loaded, mask, xor) {
                     self.registers.insert(*dreg, Loaded { meaning: Meaning::PrefixBits(bits), ..loaded });
                     return None;
@@ -315,6 +326,7 @@ impl Reader<'_> {
             {
                 return Some(loaded.words);
             }
+            (Meaning::Number, [number]) => number.to_string(),
             _ => match (loaded.field, loaded.meaning) {
                 (Some(field), Meaning::PrefixBytes) => {
                     let mut address = data.to_vec();

@@ -4,6 +4,7 @@
 mod rules;
 mod seen;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Write as _;
@@ -261,6 +262,87 @@ fn what_is_expected_is_what_the_rules_do() {
         let wrong = wrong(topology);
         if wrong.is_empty() { Ok(()) } else { Err(TestCaseError::fail(wrong)) }
     });
+}
+
+/// A rule set without the rules of these ids.
+fn without(ruleset: &Ruleset, ids: &[&str]) -> Ruleset {
+    let mut less = ruleset.clone();
+    for chain in less.values_mut().flat_map(|table| table.chains.values_mut()) {
+        chain.rules.retain(|rule| rule.id().is_none_or(|id| !ids.contains(&id.0.as_str())));
+    }
+    less
+}
+
+/// Packets from anywhere to anywhere: links and addresses of the file and of nobody, in every combination.
+fn any_packets(topology: &Topology, count: u64) -> impl Iterator<Item = Packet> {
+    let networks = topology.networks.iter();
+    let names = networks.clone().map(|network| match &network.name {
+        name if name.is_prefix() => format!("{}7", name.stem()),
+        name => name.to_string(),
+    });
+    let flats = topology.flats.iter().map(|flat| flat.name.to_string());
+    let nics = topology.nics.iter().map(|nic| nic.name.to_string());
+    let links: Vec<String> = names.chain(nics).chain(flats).chain(["unknown0".to_owned()]).collect();
+    let subnets = networks.flat_map(|network| &network.subnets);
+    let subnets = subnets.chain(topology.nics.iter().flat_map(|nic| &nic.subnets)).copied();
+    let elsewhere =
+        ["203.0.113.0/24", "2001:db8:ffff::/64"].map(|net| net.parse::<IpNet>().expect("a subnet"));
+    let ends = subnets.chain(elsewhere).flat_map(|net| [net.network(), net.broadcast()]);
+    let ends = ends.chain(topology.allows.iter().map(|allow| allow.to.addr()));
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = ends.partition(IpAddr::is_ipv4);
+    let allowed = topology.allows.iter().flat_map(|allow| &allow.ports).map(|range| range.first);
+    let ports: Vec<u16> = allowed.chain([4789, 8472, 80]).collect();
+    (0..count).map(move |number| {
+        // splitmix64: the same packets in every run.
+        let mut state = number;
+        let mut below = |count: usize| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            usize::try_from((mixed ^ (mixed >> 31)) >> 32).expect("32 bits fit") % count
+        };
+        let addresses = if below(2) == 0 { &v4 } else { &v6 };
+        Packet {
+            iif: links[below(links.len())].clone(),
+            oif: links[below(links.len())].clone(),
+            source: addresses[below(addresses.len())],
+            destination: addresses[below(addresses.len())],
+            protocol: [6, 17][below(2)],
+            source_port: ports[below(ports.len())],
+            destination_port: ports[below(ports.len())],
+            is_reply: below(2) == 0,
+            is_published: below(3) == 0,
+            option: [None, None, None, Some(131), Some(137), Some(7)][below(6)],
+            is_tagged: false,
+            type_on_iif: [1, 1, 3, 5][below(4)],
+            stays: below(4) == 0,
+        }
+    })
+}
+
+#[test]
+fn the_shortcut_is_no_way_around() {
+    const SHORTCUT: [&str; 2] = ["F23", "F24"];
+    let (by_address, by_link) = (Cell::new(0), Cell::new(0));
+    on_random_topologies(250, |topology| {
+        let ruleset = with_approach(&Intent::new(topology), ApproachName::Nftables).ruleset;
+        let the_long_way = without(&ruleset, &SHORTCUT);
+        let gaping = without(&ruleset, &["F26", "F27", "N10"]);
+        let short_alone = without(&ruleset, &["F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8"]);
+        for packet in any_packets(topology, 2000) {
+            let dropped = |ruleset| dropped_by(ruleset, Family::Inet, "forward", &packet);
+            let (short, long) = (dropped(&ruleset), dropped(&the_long_way));
+            if short.is_some() != long.is_some() {
+                return Err(TestCaseError::fail(format!("{short:?} and not {long:?}: {packet:?}")));
+            }
+            by_link.set(by_link.get() + usize::from(short.is_some() && dropped(&gaping).is_none()));
+            by_address
+                .set(by_address.get() + usize::from(short.is_some() && dropped(&short_alone).is_none()));
+        }
+        Ok(())
+    });
+    // Both ways are gone, and the rules that each of them needs stop something.
+    assert!(by_link.get() > 100 && by_address.get() > 100, "{by_link:?} {by_address:?}");
 }
 
 /// Two hundred networks.

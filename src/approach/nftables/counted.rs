@@ -77,9 +77,11 @@ impl Collector<'_, '_> {
         self.put("forward", &["F1", "F2"], &anyone, &anyone);
         self.put("forward", &["F3", "F5", "F6"], &anyone, &guarded);
         self.put("forward", &["F4", "F7", "F8"], &guarded, &anyone);
-        self.put("forward", &["F14", "F21", "F22"], &all.several(), &all.several());
-        self.put("forward", &["F15", "F17", "F18"], &unknown, &restricted);
-        self.put("forward", &["F16", "F19", "F20"], &restricted, &unknown);
+        self.put("into_guarded", &["F26"], &anyone, &guarded);
+        self.put("out_of_guarded", &["F27"], &guarded, &anyone);
+        self.put("by_link", &["F14", "F21", "F22"], &all.several(), &all.several());
+        self.put("by_link", &["F15", "F17", "F18"], &unknown, &restricted);
+        self.put("by_link", &["F16", "F19", "F20"], &restricted, &unknown);
         let networks = &self.scene.intent.topology.networks;
         let wildcards =
             self.networks((0..networks.len()).filter(|network| networks[*network].name.is_prefix()));
@@ -126,6 +128,7 @@ impl Collector<'_, '_> {
             .collect();
         let all = self.nics(0..self.scene.intent.topology.nics.len());
         let guarded = self.host_on(self.scene.nics_guarded(Guard::All));
+        let guarded_nics = self.nics(self.scene.nics_guarded(Guard::All));
         for (name, key, networks) in classes {
             let members = self.networks(networks.iter().copied());
             let closed: Vec<usize> = self.scene.intent.closed_to(key).collect();
@@ -133,6 +136,7 @@ impl Collector<'_, '_> {
             let from = format!("from_{name}");
             self.put(&from, &["N1", "N2"], &members, &closed_nics);
             self.put(&from, &["N3"], &members, &all);
+            self.put(&from, &["N10"], &members, &guarded_nics);
             self.put(&from, &["N8"], &members, &Side::many("anywhere else"));
             for inbound in [Inbound::None, Inbound::Published, Inbound::Routed] {
                 let topology = self.scene.intent.topology;

@@ -3,13 +3,20 @@
 //! The order is the policy. Exceptions first, because they are narrower than what follows; then the
 //! guarded drops, before any word about connection state: an answer accepted earlier would keep a flow
 //! alive that was open before the rules came. Then the networks, each on an allowlist, then NICs.
+//!
+//! Almost every packet is one that none of the rules up to the guarded drops is about. [`shortcut`] tells so by a few
+//! comparisons and sends it on to where the links decide; every other packet meets these rules one by one.
+
+use std::fmt::Write as _;
+
+use ipnet::IpNet;
 
 use super::super::rules::{Field, RuleBuilder};
 use super::table::{TableBuilder, prefixes_of};
-use super::{CHAIN_FORWARD, Class, Scene, exact};
-use crate::intent::{Guard, Party};
+use super::{CHAIN_FORWARD, Class, Scene, exact, suffix};
+use crate::intent::{Guard, IpFamily, Party};
 use crate::ruleset::{SetData, Verdict};
-use crate::topology::{EntryId, Inbound};
+use crate::topology::Inbound;
 
 /// IPv4 options that make routers along the way forget the rules of routing (RFC 791, 3.1).
 const IPOPT_LSRR: u8 = 131;
@@ -17,9 +24,17 @@ const IPOPT_SSRR: u8 = 137;
 
 pub(super) fn fill(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     fill_maps(scene, table);
+    let in_front = exceptions_are_guarded(scene);
+    if in_front {
+        shortcut(scene, table);
+    }
     source_routing(scene, table);
     exceptions(scene, table);
+    if !in_front {
+        shortcut(scene, table);
+    }
     guarded(scene, table);
+    by_link(scene, table);
     dispatch(scene, table);
     nics(scene, table);
     for class in &scene.classes {
@@ -44,11 +59,28 @@ fn links_set(class: &Class<'_>) -> String {
     format!("links_{}", class.name)
 }
 
+/// Links of NICs that the networks of a class reach.
+fn links_reached<'i>(scene: &Scene<'i, '_>, class: &Class<'i>) -> Vec<&'i str> {
+    class.key.reaches.iter().flat_map(|nic| scene.intent.links_of(*nic)).collect()
+}
+
+/// The link is one of a NIC that the class reaches: compared with the only one, which costs half of a lookup.
+fn reached(scene: &Scene<'_, '_>, class: &Class<'_>, rule: RuleBuilder, field: Field) -> RuleBuilder {
+    match links_reached(scene, class)[..] {
+        [link] => rule.link(field, link),
+        _ => rule.within(&[field], &links_set(class)),
+    }
+}
+
 /// Links of NICs that reach the networks of a class.
 fn openers_set(class: &Class<'_>) -> String {
     format!("openers_{}", class.name)
 }
 
+/// Where the links of a packet decide, and its addresses no more.
+const CHAIN_BY_LINK: &str = "by_link";
+const CHAIN_TO_GUARDED: &str = "into_guarded";
+const CHAIN_FROM_GUARDED: &str = "out_of_guarded";
 const CHAIN_ANSWERS: &str = "answers";
 const CHAIN_SAME_BRIDGE: &str = "same_bridge";
 /// Pairs of links with a verdict of their own.
@@ -62,8 +94,17 @@ fn goto(chain: &str) -> Verdict {
 fn fill_maps(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let intent = scene.intent;
     let topology = intent.topology;
+    // Before the networks: of two elements with one key, the first stays.
+    for nic in scene.nics_guarded(Guard::All) {
+        for link in intent.links_of(nic).filter_map(exact) {
+            for (map, chain) in [("from_network", CHAIN_FROM_GUARDED), ("to_network", CHAIN_TO_GUARDED)] {
+                let entry = topology.nics[nic].entry;
+                table.add_name(map, &link, SetData::Verdict, Some(goto(chain)), entry);
+            }
+        }
+    }
     for class in &scene.classes {
-        for nic in &class.key.reaches {
+        for nic in class.key.reaches.iter().filter(|_| links_reached(scene, class).len() > 1) {
             for link in intent.links_of(*nic) {
                 table.add_link(&links_set(class), link, topology.nics[*nic].entry);
             }
@@ -131,6 +172,81 @@ fn fill_maps(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
                 table.add_link_subnet("allow_links", link, *subnet, allow.entry);
             }
         }
+    }
+}
+
+/// Whether every exception leads to an address of a guarded NIC, so that no packet of one takes the shortcut.
+fn exceptions_are_guarded(scene: &Scene<'_, '_>) -> bool {
+    let topology = scene.intent.topology;
+    let nics: Vec<_> = scene.nics_guarded(Guard::All).collect();
+    let is_guarded = |to: &IpNet| {
+        nics.iter().flat_map(|nic| &topology.nics[*nic].subnets).any(|subnet| subnet.contains(to))
+    };
+    topology.allows.iter().all(|allow| is_guarded(&allow.to))
+}
+
+/// Past the rules about options and addresses, for packets that these say nothing about.
+///
+/// The condition is the contrary of all of them together; what is left of them is what they say about links, and
+/// [`CHAIN_BY_LINK`] says that as well. A packet for which any part cannot be told takes the long way.
+fn shortcut(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    /// More subnets than that are looked up in their set: twice 100 to 150 ns, against 7 ns for a comparison with an
+    /// IPv4 subnet and 40 ns with one of IPv6, each subnet twice.
+    const FEW: usize = 4;
+    let topology = scene.intent.topology;
+    let nics: Vec<_> = scene.nics_guarded(Guard::All).collect();
+    let families = [
+        (IpFamily::V4, "F23", [Field::Daddr4, Field::Saddr4]),
+        (IpFamily::V6, "F24", [Field::Daddr6, Field::Saddr6]),
+    ];
+    for (family, id, ends) in families {
+        let set = format!("guarded_{}", suffix(family));
+        let mut rule = RuleBuilder::inet();
+        let mut what = "IPv6".to_owned();
+        if family == IpFamily::V4 {
+            rule = rule.no_options();
+            what = "IPv4 without options".to_owned();
+        } else if !table.has(&set) {
+            continue;
+        }
+        if table.has(&set) {
+            let subnets = nics.iter().flat_map(|nic| &topology.nics[*nic].subnets);
+            let subnets: Vec<IpNet> = subnets.filter(|net| IpFamily::of(net) == family).copied().collect();
+            let can_be_compared = subnets.len() <= FEW && subnets.iter().all(|net| net.prefix_len() > 0);
+            rule = if can_be_compared {
+                rule.outside_subnets(&ends, &subnets)
+            } else {
+                rule.outside(&ends[..1], &set).outside(&ends[1..], &set)
+            };
+            let _ = write!(what, ", neither end in a subnet of {}", scene.nic_names(nics.iter().copied()));
+        }
+        let rule = rule.verdict(goto(CHAIN_BY_LINK));
+        let origins = if nics.is_empty() {
+            vec![topology.isolation.entry]
+        } else {
+            scene.nic_entries(nics.iter().copied())
+        };
+        table.push(CHAIN_FORWARD, rule.rule(id, &what, origins));
+    }
+}
+
+/// On to where the links decide, for what came the long way, and what guarded NICs have there.
+fn by_link(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
+    let rule = RuleBuilder::inet().verdict(goto(CHAIN_BY_LINK));
+    let origins = vec![scene.intent.topology.isolation.entry];
+    table.push(CHAIN_FORWARD, rule.rule("F25", "isolation: now by the links", origins));
+    table.chain(CHAIN_BY_LINK);
+    let nics: Vec<_> = scene.nics_guarded(Guard::All).collect();
+    if nics.is_empty() {
+        return;
+    }
+    let names = scene.nic_names(nics.iter().copied());
+    let origins = scene.nic_entries(nics);
+    for (chain, id, what) in [
+        (CHAIN_TO_GUARDED, "F26", "whatever the address, nothing is forwarded to"),
+        (CHAIN_FROM_GUARDED, "F27", "whatever the address, nothing is forwarded from"),
+    ] {
+        table.push(chain, RuleBuilder::inet().drop().rule(id, &format!("{what} {names}"), origins.clone()));
     }
 }
 
@@ -208,7 +324,8 @@ fn guarded(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     );
 }
 
-/// Into the chain of the network that a packet comes from, else of the one that it goes to.
+/// Into the chain of the network that a packet comes from, else of the one that it goes to. The links of guarded NICs
+/// are in the same maps, so that they cost no lookup of their own.
 fn dispatch(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     let (exact, prefixes) = scene.networks_by_kind();
     let maps = [
@@ -219,9 +336,17 @@ fn dispatch(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     ];
     for (id, field, map, what, networks) in maps {
         if table.has(&map) {
-            let what = format!("{}: {what}", scene.network_names(networks));
+            let (what, origins) = if networks.is_empty() {
+                let nics: Vec<_> = scene.nics_guarded(Guard::All).collect();
+                (
+                    format!("{}: nothing is forwarded", scene.nic_names(nics.iter().copied())),
+                    scene.nic_entries(nics),
+                )
+            } else {
+                (format!("{}: {what}", scene.network_names(networks)), scene.network_entries(networks))
+            };
             let rule = RuleBuilder::inet().vmap(&[field], &map);
-            table.push(CHAIN_FORWARD, rule.rule(id, &what, scene.network_entries(networks)));
+            table.push(CHAIN_BY_LINK, rule.rule(id, &what, origins));
         }
     }
 }
@@ -243,18 +368,18 @@ fn nics(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
                 .within(&[daddr], &nets)
                 .outside(&[Field::Iif, daddr], &routes);
             let what = format!("whatever the route, no other routing between {names}");
-            table.push(CHAIN_FORWARD, rule.drop().rule(id, &what, origins.clone()));
+            table.push(CHAIN_BY_LINK, rule.drop().rule(id, &what, origins.clone()));
         }
     }
     if table.has(MAP_PAIRS) {
         let rule = RuleBuilder::inet().vmap(&pair, MAP_PAIRS);
         let what = format!("pairs that may reach each other, of {names}");
-        table.push(CHAIN_FORWARD, rule.rule("F13", &what, origins.clone()));
+        table.push(CHAIN_BY_LINK, rule.rule("F13", &what, origins.clone()));
     }
     if table.has("nic_links") {
         let rule = RuleBuilder::inet().within(&[Field::Iif], "nic_links").within(&[Field::Oif], "nic_links");
         let what = format!("no other routing between {names}");
-        table.push(CHAIN_FORWARD, rule.drop().rule("F14", &what, origins));
+        table.push(CHAIN_BY_LINK, rule.drop().rule("F14", &what, origins));
     }
     let restricted: Vec<_> = scene.nics_guarded(Guard::Some).collect();
     if restricted.is_empty() || !table.has("restricted_links") {
@@ -265,11 +390,11 @@ fn nics(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     for (id, field, what) in [("F15", Field::Oif, "to"), ("F16", Field::Iif, "from")] {
         let rule = RuleBuilder::inet().within(&[field], "restricted_links").drop();
         let what = format!("no link that the file does not know: {what} {names}");
-        table.push(CHAIN_FORWARD, rule.rule(id, &what, origins.clone()));
+        table.push(CHAIN_BY_LINK, rule.rule(id, &what, origins.clone()));
     }
     let what = format!("nor by another route: to {names}");
     table.drop_per_family(
-        CHAIN_FORWARD,
+        CHAIN_BY_LINK,
         ["F17", "F18"],
         "restricted",
         [Field::Daddr4, Field::Daddr6],
@@ -278,7 +403,7 @@ fn nics(scene: &Scene<'_, '_>, table: &mut TableBuilder) {
     );
     let what = format!("nor by another route: from {names}");
     table.drop_per_family(
-        CHAIN_FORWARD,
+        CHAIN_BY_LINK,
         ["F19", "F20"],
         "restricted",
         [Field::Saddr4, Field::Saddr6],
@@ -319,13 +444,28 @@ fn from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBuilder
         let what = format!("no container speaks the encapsulation of {}", scene.overlay_names());
         table.push(&chain, rule.rule("N3", &what, origins.clone()));
     }
-    let links = links_set(class);
-    if table.has(&links) {
-        let rule = RuleBuilder::inet().within(&[Field::Oif], &links).accept();
+    if !class.key.reaches.is_empty() {
+        let rule = reached(scene, class, RuleBuilder::inet(), Field::Oif).accept();
         let what = format!("{names} may reach {}", scene.nic_names(class.key.reaches.iter().copied()));
         table.push(&chain, rule.rule("N4", &what, origins.clone()));
     }
-    pairs(table, &chain, ["N5", "N6"], &names, &origins);
+    if table.has(MAP_PAIRS) {
+        let rule = RuleBuilder::inet().vmap(&[Field::Iif, Field::Oif], MAP_PAIRS);
+        let what = format!("pairs of {names} and what they reach");
+        table.push(&chain, rule.rule("N5", &what, origins.clone()));
+    }
+    // Behind what goes by exact names, none of which is that of a guarded NIC; before what goes by a wildcard.
+    if table.has("guarded_links") {
+        let nics: Vec<_> = scene.nics_guarded(Guard::All).collect();
+        let what = format!("{names} may not reach {}", scene.nic_names(nics.iter().copied()));
+        let rule = RuleBuilder::inet().within(&[Field::Oif], "guarded_links").drop();
+        table.push(&chain, rule.rule("N10", &what, origins.clone()));
+    }
+    if table.has(&prefixes_of(MAP_PAIRS)) {
+        let rule = RuleBuilder::inet().vmap(&[Field::Iif, Field::Oif], &prefixes_of(MAP_PAIRS));
+        let what = format!("pairs of {names} and what they reach");
+        table.push(&chain, rule.rule("N6", &what, origins.clone()));
+    }
     if table.has(&prefixes_of("network")) {
         let set = prefixes_of("network");
         let rule = RuleBuilder::inet().within(&[Field::Iif], &set).within(&[Field::Oif], &set);
@@ -334,17 +474,6 @@ fn from_class(scene: &Scene<'_, '_>, class: &Class<'_>, table: &mut TableBuilder
     }
     let what = format!("nothing else from {names}");
     table.push(&chain, RuleBuilder::inet().drop().rule("N8", &what, origins));
-}
-
-fn pairs(table: &mut TableBuilder, chain: &str, ids: [&str; 2], names: &str, origins: &[EntryId]) {
-    let maps = [MAP_PAIRS.to_owned(), prefixes_of(MAP_PAIRS)];
-    for (id, map) in ids.into_iter().zip(maps) {
-        if table.has(&map) {
-            let rule = RuleBuilder::inet().vmap(&[Field::Iif, Field::Oif], &map);
-            let what = format!("pairs of {names} and what they reach");
-            table.push(chain, rule.rule(id, &what, origins.to_vec()));
-        }
-    }
 }
 
 /// What may come to networks of a class from NICs, and from links that the file does not know.
@@ -376,16 +505,16 @@ fn to_class(scene: &Scene<'_, '_>, class: &Class<'_>, inbound: Inbound, table: &
         &what,
         &closed_origins,
     );
-    let links = links_set(class);
-    if table.has(&links) {
-        let from_reachable = || RuleBuilder::inet().within(&[Field::Iif], &links);
-        let rule = from_reachable().answer().accept();
+    if !class.key.reaches.is_empty() {
+        // What conntrack knows first: it costs less than the name of the link.
+        let from_reachable = |rule| reached(scene, class, rule, Field::Iif);
+        let rule = from_reachable(RuleBuilder::inet().answer()).accept();
         table.push(&chain, rule.rule("T3", &format!("answers to {names}"), origins.clone()));
         match inbound {
             Inbound::None => {}
             Inbound::Published => {
                 let what = format!("what was published of {names}");
-                let rule = from_reachable().published().accept();
+                let rule = from_reachable(RuleBuilder::inet().published()).accept();
                 table.push(&chain, rule.rule("T4", &what, origins.clone()));
             }
             Inbound::Routed => {
@@ -393,7 +522,8 @@ fn to_class(scene: &Scene<'_, '_>, class: &Class<'_>, inbound: Inbound, table: &
                     "{names} are routed: connections from {}",
                     scene.nic_names(class.key.reaches.iter().copied())
                 );
-                table.push(&chain, from_reachable().accept().rule("T5", &what, origins.clone()));
+                let rule = from_reachable(RuleBuilder::inet()).accept();
+                table.push(&chain, rule.rule("T5", &what, origins.clone()));
             }
         }
     }

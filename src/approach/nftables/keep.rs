@@ -46,10 +46,11 @@ pub fn keep(desired: &mut Desired, kept: &Kept) {
                 .counted()
                 .accept();
             let what = "isolation: connections that were open before, until they end";
-            // Behind those in front, and behind the one of the other family.
+            // Behind those in front, and behind the one of the other family. The shortcut comes after them all.
             let in_front = |rule: &Rule| {
                 rule.id().is_some_and(|id| IN_FRONT.contains(&id.0.as_str()) || id.0.starts_with('K'))
             };
+            chain.rules.sort_by_key(|rule| !in_front(rule));
             let at = chain.rules.iter().take_while(|rule| in_front(rule)).count();
             chain.rules.insert(at, rule.rule(id, what, Vec::new()));
         }

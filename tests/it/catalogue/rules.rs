@@ -152,8 +152,12 @@ fn loaded(expr: &Expr, packet: &Packet) -> Option<(u8, Vec<u8>)> {
         ),
         Expr::Payload { base, offset, len, dreg } => {
             let bytes = match (base, offset, len) {
-                (PayloadBase::Network, 12, 4) | (PayloadBase::Network, 8, 16) => octets(packet.source),
-                (PayloadBase::Network, 16, 4) | (PayloadBase::Network, 24, 16) => octets(packet.destination),
+                // Version and length of the header, in words.
+                (PayloadBase::Network, 0, 1) if is_ipv4 => vec![0x45 + u8::from(packet.option.is_some())],
+                (PayloadBase::Network, 12, 1..=4) if is_ipv4 => octets(packet.source),
+                (PayloadBase::Network, 16, 1..=4) if is_ipv4 => octets(packet.destination),
+                (PayloadBase::Network, 8, 1..=16) if !is_ipv4 => octets(packet.source),
+                (PayloadBase::Network, 24, 5..=16) if !is_ipv4 => octets(packet.destination),
                 (PayloadBase::Transport, 0, 2) => packet.source_port.to_be_bytes().to_vec(),
                 (PayloadBase::Transport, 2, 2) => packet.destination_port.to_be_bytes().to_vec(),
                 // An echo, or whatever else is neither a redirect nor neighbour discovery.
@@ -165,7 +169,8 @@ fn loaded(expr: &Expr, packet: &Packet) -> Option<(u8, Vec<u8>)> {
                 (PayloadBase::Network, 24, 4) => return None,
                 other => panic!("no rule of isoplan loads {other:?}"),
             };
-            (dreg.0, bytes)
+            // The first bytes of an address are its prefix.
+            (dreg.0, bytes.into_iter().take(*len as usize).collect())
         }
         Expr::Exthdr { kind, dreg, .. } => (dreg.0, vec![u8::from(packet.option == Some(*kind))]),
         Expr::Fib { result: FibResult::Oif, dreg, .. } => (dreg.0, vec![u8::from(packet.stays)]),

@@ -183,10 +183,10 @@ fn a_default_route_over_storage_opens_nothing() {
         apply(&isoplan);
         host_ip(&lab, "route replace default via 192.168.57.5\nroute replace default via fd57::5\n");
         let shut = [
-            closed("F3", to_elsewhere(&lab, "web", "storage")),
-            closed("F3", to_elsewhere(&lab, "service", "storage")),
+            closed("N10", to_elsewhere(&lab, "web", "storage")),
+            closed("F26", to_elsewhere(&lab, "service", "storage")),
             closed("F3", between(&lab, &[("web", "storage")])),
-            closed("F4", from_elsewhere(&lab, "storage", "web")),
+            closed("F27", from_elsewhere(&lab, "storage", "web")),
         ];
         check_blocked(&lab, &shut);
         check("with another default route", &open(&lab), is_answered);
