@@ -54,9 +54,9 @@ const fn millis(number: u64) -> Duration {
 }
 
 const WORKS: [Work; 5] = [
-    Work { name: "udp", slice: millis(200), rounds: 21, apart: true, run: works::udp },
+    Work { name: "udp", slice: millis(200), rounds: 19, apart: true, run: works::udp },
     Work { name: "tcp", slice: millis(200), rounds: 7, apart: true, run: works::tcp },
-    Work { name: "latency", slice: millis(300), rounds: 13, apart: false, run: latency::latency },
+    Work { name: "latency", slice: millis(270), rounds: 13, apart: false, run: latency::latency },
     Work { name: "connections", slice: millis(200), rounds: 11, apart: true, run: works::connections },
     Work { name: "flood", slice: millis(200), rounds: 9, apart: true, run: latency::flood },
 ];
