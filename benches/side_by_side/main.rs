@@ -16,6 +16,7 @@
 )]
 
 mod bars;
+mod document;
 mod floor;
 mod ground;
 #[path = "../../tests/lab/mod.rs"]
@@ -31,6 +32,8 @@ mod sections;
 mod sizes;
 
 use std::error::Error;
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -40,6 +43,7 @@ use lab::isolate::{self, Privilege, Streams};
 
 use self::measure::Bench;
 use self::options::Options;
+use self::report::Report;
 
 /// What the process inside its namespaces is called.
 const NAME: &str = "side-by-side";
@@ -65,7 +69,11 @@ fn main() -> ExitCode {
 fn run_isolated() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // Before anything is made: help and mistakes.
-    Options::read();
+    let options = Options::read();
+    if let Some(path) = &options.document {
+        write_document(path)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     machine::check()?;
     if let Some(reason) = isolate::unavailable() {
         return Err(format!("cannot make namespaces: {reason}\n\nhint: run it as root").into());
@@ -96,7 +104,21 @@ fn run_inside() -> Result<ExitCode> {
     let report = bench.finish();
     if let Some(path) = &options.json {
         report.write(path)?;
+        write_document(path)?;
     }
     println!("{}\n\n{}", print::times(&report), print::bars(&report));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the document of a JSON file next to it, and its plots into a directory of the same name.
+fn write_document(json: &Path) -> Result<()> {
+    let directory = json.parent().unwrap_or(Path::new(""));
+    for (name, text) in document::files(&Report::read(json)?)? {
+        let path = directory.join(name);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        fs::write(path, text)?;
+    }
+    Ok(())
 }

@@ -19,9 +19,12 @@ pub(crate) struct Options {
     /// Only these sections
     #[arg(long, value_delimiter = ',', value_parser = sections::NAMES)]
     only: Vec<String>,
-    /// Write what was measured to this file
+    /// Write what was measured to this file, and a document with plots next to it
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Measure nothing: make the document of this file again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "smoke", "only", "json", "isoplan"])]
+    pub(crate) document: Option<PathBuf>,
     /// The isoplan to measure, instead of the one that was built with this program
     #[arg(long, value_name = "FILE")]
     pub(crate) isoplan: Option<PathBuf>,

@@ -93,6 +93,23 @@ pub(crate) enum Unit {
     Count,
 }
 
+impl Unit {
+    /// What a reader is told.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Milliseconds => "ms",
+            Self::Microseconds => "µs",
+            Self::Nanoseconds => "ns",
+            Self::Mebibytes => "MiB",
+            Self::Bytes => "bytes",
+            Self::PerSecond => "a second",
+            Self::Gigabits => "Gbit/s",
+            Self::Share => "of 1",
+            Self::Count => "",
+        }
+    }
+}
+
 impl Report {
     /// The samples of one thing; empty where it was not measured.
     pub(crate) fn samples(&self, section: &str, work: &str, size: usize, who: &str, figure: &str) -> &[f64] {

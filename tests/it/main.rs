@@ -67,6 +67,8 @@ mod odd_packets;
 mod packets;
 /// The page of a comparison, in a browser.
 mod page;
+/// The document about speed.
+mod performance;
 /// The prober that isoplan ships.
 mod prober;
 /// Random topologies, and what packets show of them.
