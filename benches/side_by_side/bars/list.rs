@@ -11,7 +11,8 @@ const CHANGES: &[&str] = &[
     "exception added",
     "exception removed",
 ];
-const EVERY_SIZE: &[usize] = &[1, 10, 100, 1_000, 10_000];
+/// The sizes that packets are sent at.
+const OF_PACKETS: &[usize] = &[1, 100, 1_000, 10_000];
 const LARGE: &[usize] = &[1_000, 10_000];
 const LARGEST: &[usize] = &[10_000];
 
@@ -148,7 +149,7 @@ pub(crate) const BARS: &[Bar] = &[
         sentence: "UDP packets per second are within 3 % of connection tracking and masquerade alone.",
         section: "packets",
         works: &["udp"],
-        sizes: EVERY_SIZE,
+        sizes: OF_PACKETS,
         over: &[its("packets")],
         under: &[of("masquerade", "packets")],
         limit: Limit::AtLeast(0.97),
@@ -159,7 +160,7 @@ pub(crate) const BARS: &[Bar] = &[
         sentence: "TCP throughput is within 3 % of connection tracking and masquerade alone.",
         section: "packets",
         works: &["tcp"],
-        sizes: EVERY_SIZE,
+        sizes: OF_PACKETS,
         over: &[its("throughput")],
         under: &[of("masquerade", "throughput")],
         limit: Limit::AtLeast(0.97),
@@ -180,7 +181,7 @@ pub(crate) const BARS: &[Bar] = &[
         sentence: "The latency that one packet in a hundred exceeds is within 5 % of masquerade alone.",
         section: "packets",
         works: &["latency"],
-        sizes: EVERY_SIZE,
+        sizes: OF_PACKETS,
         over: &[its("p99")],
         under: &[of("masquerade", "p99")],
         limit: Limit::AtMost(1.05),

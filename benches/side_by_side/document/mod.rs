@@ -246,7 +246,7 @@ fn style(who: &str) -> Option<usize> {
         &["isoplan"],
         &["nft -f", "nft -j list", "masquerade"],
         &["nft", "nft list", "docker"],
-        &["isoplan reading", "ufw"],
+        &["isoplan reading", "ufw", "masquerade again"],
         &["iptables-restore"],
         &["dump", "firewalld", "linear"],
         &["floor"],

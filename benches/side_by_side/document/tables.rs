@@ -8,7 +8,7 @@ use super::super::bars::significant;
 use super::super::report::{Key, Quartiles, Report, ratios};
 
 /// Contenders in the order that they are shown in; others follow.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "isoplan",
     "isoplan reading",
     "nft",
@@ -21,6 +21,7 @@ const ORDER: [&str; 15] = [
     "firewalld",
     "linear",
     "masquerade",
+    "masquerade again",
     "bare",
     "dump",
     "floor",

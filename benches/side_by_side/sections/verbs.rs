@@ -162,7 +162,7 @@ fn at_size(bench: &mut Bench, isoplan: &Program, host: &Node, size: usize) -> Re
             once(bench, isoplan, "", size, run)?;
         }
     }
-    host.ip(&sizes::no_links(size))?;
+    host.ip(sizes::NO_LINKS)?;
     Ok(())
 }
 
