@@ -50,7 +50,7 @@ impl Bench {
             return Err(format!("there is no isoplan at {}", isoplan.display()).into());
         }
         let report =
-            Report { version: VERSION, quick: options.quick, machine: BTreeMap::new(), series: Vec::new() };
+            Report { version: VERSION, quick: options.quick || options.smoke, machine: BTreeMap::new(), series: Vec::new() };
         Ok(Self { quick: options.quick, smoke: options.smoke, isoplan, report })
     }
 

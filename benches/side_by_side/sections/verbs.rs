@@ -105,6 +105,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     host.ip("link set lo up\n")?;
     service_instance(bench, &isoplan, &host)?;
     for &size in bench.sizes() {
+        eprintln!("   {size} networks");
         at_size(bench, &isoplan, &host, size)?;
     }
     Ok(())
