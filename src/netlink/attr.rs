@@ -90,6 +90,21 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// Goes on behind what is there, which ends on a multiple of 4.
+    pub(super) fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes, overflow: false }
+    }
+
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes back what was appended since there were so many bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
+    }
+
     /// Appends one attribute.
     pub(super) fn put(&mut self, kind: u16, payload: &[u8]) {
         let start = self.open(kind);

@@ -175,6 +175,25 @@ impl Dump {
     }
 }
 
+/// The element that holds a byte of the attributes of a message with elements, of a tree or not.
+pub(super) fn element_at(attributes: &[u8], is_tree: bool, offset: usize) -> Option<ElementKey> {
+    let list = Attrs::new(attributes).find(|attr| attr.kind == nfta::ELEM_LIST_ELEMENTS)?;
+    let offset = offset.checked_sub(list.offset + attr::HEADER)?;
+    let mut dump = Dump { is_tree, ..Dump::default() };
+    let mut first = None;
+    for element in Attrs::new(list.payload) {
+        dump.element(element.payload);
+        if element.offset <= offset {
+            first = dump.elements.last().map(|(key, _)| key.clone());
+        }
+    }
+    let first = first?;
+    if !is_tree {
+        return Some(first);
+    }
+    intervals(dump.elements, dump.ends).keys().find(|key| key.first() == first.first()).cloned()
+}
+
 /// Attributes of an element for which there is no place; of several the last is told.
 const NOTED: [(u16, &str); 4] = [
     (nfta::ELEM_TIMEOUT, "an element with a timeout"),

@@ -4,17 +4,17 @@ use super::attr::{self, Attrs, Writer};
 use super::error::Unencodable;
 use super::ffi::{self, Header};
 use super::socket::header;
-use super::wire::{self, msg, nfta, udata};
-use super::{encode_expr, encode_set};
-use crate::ruleset::{BaseChain, ElementKey, Expr, Family, Op, Policy, Rule, TABLE_NAME};
+use super::wire::{self, Messages, msg, nfta, udata};
+use super::{decode_set, encode_expr, encode_set};
+use crate::ruleset::{BaseChain, ElementData, ElementKey, Expr, Family, Op, Policy, Rule, Set, TABLE_NAME};
 
 /// The sequence number of `NFNL_MSG_BATCH_BEGIN`; each message of a batch has the next one.
 const BEGIN_SEQ: u32 = 1;
 
 /// One batch, ready to be sent: the kernel carries out all of it or nothing.
 ///
-/// It knows which message came from which step, and which byte from which element, so that an error of the
-/// kernel can name them.
+/// It knows which message came from which step, and finds the element that a byte belongs to, so that an error
+/// of the kernel can name them.
 #[derive(Debug, Clone)]
 pub struct Transaction {
     bytes: Vec<u8>,
@@ -26,8 +26,8 @@ pub struct Transaction {
 #[derive(Debug, Clone)]
 struct Sent {
     op: usize,
-    /// Where each element starts within the message.
-    elements: Vec<(usize, ElementKey)>,
+    /// Whether its elements are those of a tree.
+    is_tree: bool,
 }
 
 /// Puts steps into one batch, in their order.
@@ -35,8 +35,9 @@ struct Sent {
 /// With a generation, the kernel refuses the batch when the rule set has another one by then. A step that
 /// does not fit into a message makes [`super::Nftables::commit`] refuse the whole batch, before anything is sent.
 pub fn encode(ops: &[Op], generation: Option<u32>) -> Transaction {
+    let room = ops.iter().map(room).sum();
     let mut encoder = Encoder {
-        transaction: Transaction { bytes: Vec::new(), messages: Vec::new(), unencodable: None },
+        transaction: Transaction { bytes: Vec::with_capacity(room), messages: Vec::new(), unencodable: None },
         op: 0,
         last: 0,
         next_set_id: 1,
@@ -51,6 +52,18 @@ pub fn encode(ops: &[Op], generation: Option<u32>) -> Transaction {
     }
     encoder.end();
     encoder.transaction
+}
+
+/// About how many bytes a step takes.
+fn room(op: &Op) -> usize {
+    /// A rule with its comment.
+    const OTHER: usize = 512;
+    match op {
+        Op::AddElements { set, elements, .. } | Op::DeleteElements { set, elements, .. } => {
+            encode_set::room(set, elements)
+        }
+        _ => OTHER,
+    }
 }
 
 impl Transaction {
@@ -71,10 +84,12 @@ impl Transaction {
     }
 
     /// The element that holds that byte of the message with that sequence number.
-    pub(super) fn element_at(&self, seq: u32, offset: usize) -> Option<&ElementKey> {
-        let elements = &self.sent(seq)?.elements;
-        let behind = elements.partition_point(|(start, _)| *start <= offset);
-        elements.get(behind.checked_sub(1)?).map(|(_, key)| key)
+    pub(super) fn element_at(&self, seq: u32, offset: usize) -> Option<ElementKey> {
+        let is_tree = self.sent(seq)?.is_tree;
+        let message = Messages(&self.bytes).find(|message| message.seq == seq)?;
+        let (_, _, attributes) = message.nfgen()?;
+        let offset = offset.checked_sub(wire::NLMSG_HDRLEN + wire::NFGENMSG_LEN)?;
+        decode_set::element_at(attributes, is_tree, offset)
     }
 
     /// What is sent, for programs that time the kernel alone.
@@ -151,10 +166,10 @@ impl Encoder {
         Header { kind, family: family.number(), flags, seq }
     }
 
-    fn push(&mut self, message: &[u8], elements: Vec<(usize, ElementKey)>) {
+    fn push(&mut self, message: &[u8]) {
         self.last = self.transaction.bytes.len();
         self.transaction.bytes.extend_from_slice(message);
-        self.transaction.messages.push(Sent { op: self.op, elements });
+        self.transaction.messages.push(Sent { op: self.op, is_tree: false });
     }
 
     fn op(&mut self, op: &Op) -> Result<(), Unencodable> {
@@ -185,15 +200,12 @@ impl Encoder {
             }
             Op::AddElements { family, set, elements } => {
                 let flags = wire::NLM_F_CREATE | wire::NLM_F_EXCL;
-                return self.elements(
-                    msg::NEWSETELEM,
-                    *family,
-                    flags,
-                    encode_set::chunks(set, elements, true),
-                );
+                let header = self.header(msg::NEWSETELEM, *family, flags);
+                return self.elements(header, set, elements, true);
             }
             Op::DeleteElements { family, set, elements } => {
-                return self.elements(msg::DELSETELEM, *family, 0, encode_set::chunks(set, elements, false));
+                let header = self.header(msg::DELSETELEM, *family, 0);
+                return self.elements(header, set, elements, false);
             }
             Op::AddRule { family, chain, rule, before: None } => {
                 let flags = wire::NLM_F_CREATE | wire::NLM_F_APPEND;
@@ -214,20 +226,34 @@ impl Encoder {
                 object.message(self.header(msg::DELRULE, *family, 0))
             }
         };
-        self.push(&message, Vec::new());
+        self.push(&message);
         Ok(())
     }
 
+    /// Messages with elements; all have that header but for its sequence number.
     fn elements(
         &mut self,
-        kind: u16,
-        family: Family,
-        flags: u16,
-        chunks: impl Iterator<Item = Result<encode_set::Chunk, Unencodable>>,
+        mut head: Header,
+        set: &Set,
+        mut elements: &[(ElementKey, ElementData)],
+        with_data: bool,
     ) -> Result<(), Unencodable> {
-        for chunk in chunks {
-            let (message, elements) = chunk?.message(self.header(kind, family, flags));
-            self.push(&message, elements);
+        const TOO_LONG: Unencodable = Unencodable::TooLong { what: "an element", max: encode_set::CHUNK };
+        let kind = (wire::NFNL_SUBSYS_NFTABLES << 8) | head.kind;
+        while !elements.is_empty() {
+            let start = self.transaction.bytes.len();
+            let mut message = Writer::behind(std::mem::take(&mut self.transaction.bytes));
+            message.raw(&header(kind, wire::NLM_F_REQUEST | head.flags, head.seq, 0));
+            message.raw(&[head.family, 0, 0, 0]);
+            let taken = encode_set::elements(&mut message, set, elements, with_data)?;
+            let mut bytes = message.finish().filter(|_| taken > 0).ok_or(TOO_LONG)?;
+            let len = (bytes.len() - start) as u32;
+            bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
+            self.last = start;
+            self.transaction.bytes = bytes;
+            self.transaction.messages.push(Sent { op: self.op, is_tree: encode_set::is_tree(set) });
+            elements = &elements[taken..];
+            head.seq += 1;
         }
         Ok(())
     }

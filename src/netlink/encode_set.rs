@@ -1,10 +1,12 @@
-//! Sets and their elements to libnftnl objects.
+//! Sets to libnftnl objects, and their elements to attributes.
+//!
+//! An element is no object of libnftnl's on its way: there may be a hundred thousand.
 
-use super::attr::{self, Attrs};
+use super::attr::Writer;
 use super::decode_set::after;
 use super::encode_expr::verdict_parts;
 use super::error::Unencodable;
-use super::ffi::{self, Header};
+use super::ffi;
 use super::wire::{self, nfta, set_flag, udata};
 use crate::ruleset::{ElementData, ElementKey, FieldType, Set, SetData, TABLE_NAME};
 
@@ -62,69 +64,41 @@ fn number(kind: u8, number: u32) -> Vec<u8> {
     userdata
 }
 
-/// The elements of one message.
-pub(super) struct Chunk {
-    object: ffi::Set,
-    /// The key behind each element that was pushed; an interval in a tree is pushed as two.
-    keys: Vec<ElementKey>,
-}
+/// The most that the elements of one message may take: their nest can say 65,535 bytes.
+pub(super) const CHUNK: usize = 65_000;
 
-impl Chunk {
-    /// The message, and where in it each element starts.
-    pub(super) fn message(self, header: Header) -> (Vec<u8>, Vec<(usize, ElementKey)>) {
-        const ATTRIBUTES: usize = wire::NLMSG_HDRLEN + wire::NFGENMSG_LEN;
-        let message = self.object.elements_message(header);
-        let attributes = message.get(ATTRIBUTES..).unwrap_or_default();
-        let list = Attrs::new(attributes).find(|attr| attr.kind == nfta::ELEM_LIST_ELEMENTS);
-        let starts = list.iter().flat_map(|list| {
-            let start = ATTRIBUTES + list.offset + attr::HEADER;
-            Attrs::new(list.payload).map(move |element| start + element.offset)
-        });
-        let elements = starts.zip(self.keys).collect();
-        (message, elements)
-    }
-}
-
-/// The most that the elements of one message may take: their nest can say 65,535 bytes. Bounds are
-/// generous, so that messages come out well below it.
-const CHUNK: usize = 65_000;
-
-/// Elements in messages of bounded length. To delete one takes its key alone.
-pub(super) fn chunks<'a>(
-    set: &'a Set,
-    elements: &'a [(ElementKey, ElementData)],
+/// Appends the attributes of one message with elements, as many as fit into it; hands back how many. To delete
+/// one takes its key alone.
+pub(super) fn elements(
+    writer: &mut Writer,
+    set: &Set,
+    elements: &[(ElementKey, ElementData)],
     with_data: bool,
-) -> impl Iterator<Item = Result<Chunk, Unencodable>> + 'a {
-    let mut elements = elements.iter().peekable();
-    std::iter::from_fn(move || {
-        elements.peek()?;
-        let mut chunk = match ffi::Set::new(TABLE_NAME, &set.name) {
-            Ok(object) => Chunk { object, keys: Vec::new() },
-            Err(reason) => return Some(Err(reason)),
-        };
-        let mut room = CHUNK;
-        while let Some((key, data)) = elements.peek() {
-            let objects = match objects(set, key, with_data.then_some(data)) {
-                Ok(objects) => objects,
-                Err(reason) => {
-                    // No more than one error for a list.
-                    elements.by_ref().for_each(drop);
-                    return Some(Err(reason));
-                }
-            };
-            let bound: usize = objects.iter().map(ffi::Element::bound).sum();
-            if bound > room {
-                break;
+) -> Result<usize, Unencodable> {
+    writer.put_str(nfta::ELEM_LIST_TABLE, TABLE_NAME);
+    writer.put_str(nfta::ELEM_LIST_SET, ffi::checked_name(&set.name)?);
+    let mut taken = Ok(0);
+    writer.nest(nfta::ELEM_LIST_ELEMENTS, |list| {
+        let start = list.len();
+        for (count, (key, data)) in elements.iter().enumerate() {
+            let before = list.len();
+            if let Err(reason) = element(list, set, key, with_data.then_some(data)) {
+                taken = Err(reason);
+                return;
             }
-            room -= bound;
-            for object in objects {
-                chunk.object.push(object);
-                chunk.keys.push(key.clone());
+            if list.len() - start > CHUNK {
+                list.truncate(before);
+                return;
             }
-            elements.next();
+            taken = Ok(count + 1);
         }
-        Some(Ok(chunk))
-    })
+    });
+    taken
+}
+
+/// Whether an interval of a set is two elements: where it starts, and with a flag where it is over.
+pub(super) fn is_tree(set: &Set) -> bool {
+    set.interval && !set.is_concat()
 }
 
 /// How many elements the kernel says that a set has which is not a concatenation of intervals: of a tree half the
@@ -135,34 +109,54 @@ pub fn count_in_kernel(set: &Set) -> usize {
 }
 
 /// What one element is in netlink.
-fn objects(
+fn element(
+    list: &mut Writer,
     set: &Set,
     key: &ElementKey,
     data: Option<&ElementData>,
-) -> Result<Vec<ffi::Element>, Unencodable> {
-    let mut element = ffi::Element::new(key.first())?;
-    if let Some(data) = data {
-        if let Some(verdict) = &data.verdict {
-            let (code, chain) = verdict_parts(verdict);
-            element.verdict(code, chain)?;
+) -> Result<(), Unencodable> {
+    let first = ffi::checked_value(key.first())?;
+    let last = ffi::checked_value(key.upper())?;
+    let value = data.and_then(|data| data.value.as_deref()).map(ffi::checked_value).transpose()?;
+    let verdict = data.and_then(|data| data.verdict.as_ref()).map(verdict_parts);
+    if let Some((_, Some(chain))) = verdict {
+        ffi::checked_name(chain)?;
+    }
+    list.nest(nfta::LIST_ELEM, |element| {
+        element.nest(nfta::ELEM_KEY, |nest| nest.put(nfta::DATA_VALUE, first));
+        if set.interval && !is_tree(set) {
+            element.nest(nfta::ELEM_KEY_END, |nest| nest.put(nfta::DATA_VALUE, last));
         }
-        if let Some(value) = &data.value {
-            element.data(value)?;
+        if let Some((code, chain)) = verdict {
+            element.nest(nfta::ELEM_DATA, |nest| {
+                nest.nest(nfta::DATA_VERDICT, |verdict| {
+                    verdict.put(nfta::VERDICT_CODE, &code.to_be_bytes());
+                    if let Some(chain) = chain {
+                        verdict.put_str(nfta::VERDICT_CHAIN, chain);
+                    }
+                });
+            });
+        } else if let Some(value) = value {
+            element.nest(nfta::ELEM_DATA, |nest| nest.put(nfta::DATA_VALUE, value));
         }
+    });
+    // One that runs to the top has no end.
+    if is_tree(set)
+        && let Some(behind) = after(last)
+    {
+        list.nest(nfta::LIST_ELEM, |element| {
+            element.put(nfta::ELEM_FLAGS, &wire::ELEM_INTERVAL_END.to_be_bytes());
+            element.nest(nfta::ELEM_KEY, |nest| nest.put(nfta::DATA_VALUE, &behind));
+        });
     }
-    if !set.interval {
-        return Ok(vec![element]);
-    }
-    if set.is_concat() {
-        element.key_end(key.upper())?;
-        return Ok(vec![element]);
-    }
-    // A tree holds where an interval starts and where it is over. One that runs to the top has no end.
-    let mut elements = vec![element];
-    if let Some(end) = after(key.upper()) {
-        let mut end = ffi::Element::new(&end)?;
-        end.flags(wire::ELEM_INTERVAL_END);
-        elements.push(end);
-    }
-    Ok(elements)
+    Ok(())
+}
+
+/// About how many bytes so many elements take, for room to be made once.
+pub(super) fn room(set: &Set, elements: &[(ElementKey, ElementData)]) -> usize {
+    /// Headers, flags, and a verdict without its chain.
+    const EACH: usize = 64;
+    let Some((_, data)) = elements.first() else { return 0 };
+    let chain = data.verdict.as_ref().and_then(|verdict| verdict_parts(verdict).1).map_or(0, str::len);
+    elements.len() * (EACH + 2 * set.key_len() + chain)
 }

@@ -6,7 +6,7 @@
 //!   and register values with `memcpy`. Numbers are copied with the size of the *field*, so a setter of
 //!   another width than the attribute has reads beyond its argument. Register values are copied with the
 //!   length they are given into 64 bytes, unchecked;
-//! - `nftnl_rule_add_expr` and `nftnl_set_elem_add` take the object over;
+//! - `nftnl_rule_add_expr` takes the object over;
 //! - `*_nlmsg_build_payload` appends behind `nlmsg_len` and does not know where the buffer ends. Every
 //!   wrapper therefore keeps an upper bound of what it will append, and [`build`] makes room for it.
 
@@ -86,20 +86,30 @@ pub(super) fn as_bytes_mut(words: &mut [u64]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), mem::size_of_val(words)) }
 }
 
-/// A name as C has it.
-fn name(text: &str) -> Result<CString, Unencodable> {
+/// Checks what is to be a name.
+pub(super) fn checked_name(text: &str) -> Result<&str, Unencodable> {
     if text.len() >= NAME_MAX {
         return Err(Unencodable::TooLong { what: "a name", max: NAME_MAX - 1 });
     }
-    CString::new(text).map_err(|_| Unencodable::Nul)
+    if text.contains('\0') { Err(Unencodable::Nul) } else { Ok(text) }
+}
+
+/// A name as C has it.
+fn name(text: &str) -> Result<CString, Unencodable> {
+    CString::new(checked_name(text)?).map_err(|_| Unencodable::Nul)
 }
 
 /// Checks the length of what goes into a register.
-fn value(bytes: &[u8]) -> Result<u32, Unencodable> {
+pub(super) fn checked_value(bytes: &[u8]) -> Result<&[u8], Unencodable> {
     if bytes.len() > VALUE_MAX {
         return Err(Unencodable::TooLong { what: "a value", max: VALUE_MAX });
     }
-    Ok(bytes.len() as u32)
+    Ok(bytes)
+}
+
+/// The length of what goes into a register.
+fn value(bytes: &[u8]) -> Result<u32, Unencodable> {
+    Ok(checked_value(bytes)?.len() as u32)
 }
 
 /// Checks the length of user data.
@@ -145,7 +155,7 @@ mod rule;
 mod set;
 
 pub(super) use rule::{Expr, Rule};
-pub(super) use set::{Element, Set};
+pub(super) use set::Set;
 
 object!(
     /// A table.

@@ -370,8 +370,7 @@ fn explain(transaction: &Transaction, seq: u32, answer: Answer) -> CommitError {
     let Answer { errno, message, offset } = answer;
     match transaction.ops_of(seq) {
         Some(op) => {
-            let element =
-                offset.and_then(|offset| transaction.element_at(seq, offset)).cloned().map(Box::new);
+            let element = offset.and_then(|offset| transaction.element_at(seq, offset)).map(Box::new);
             CommitError::Refused { op, element, errno, message }
         }
         // The batch as a whole answers with the number of its first message.

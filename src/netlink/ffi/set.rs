@@ -1,16 +1,15 @@
-//! Sets and elements.
+//! Sets.
 
 use std::ffi::c_void;
-use std::mem;
 use std::ptr::NonNull;
 
 use nftnl::nftnl_sys as sys;
 
-use super::{Header, NAME_MAX, NUMBER_BOUND, USERDATA_MAX, build, copied, name, userdata, value};
+use super::{Header, NAME_MAX, NUMBER_BOUND, USERDATA_MAX, build, copied, name, userdata};
 use crate::netlink::error::Unencodable;
 
 object!(
-    /// A set or map with the elements that one message carries.
+    /// A set or map, without elements.
     Set(nftnl_set, nftnl_set_alloc, nftnl_set_free)
 );
 
@@ -79,15 +78,6 @@ impl Set {
         Ok(())
     }
 
-    /// Appends an element.
-    pub(in crate::netlink) fn push(&mut self, element: Element) {
-        self.bound += element.bound;
-        let element = mem::ManuallyDrop::new(element);
-        // SAFETY: both are live; the set owns the element from here on and frees it, and `ManuallyDrop`
-        // keeps us from doing so.
-        unsafe { sys::nftnl_set_elem_add(self.raw.as_ptr(), element.raw.as_ptr()) }
-    }
-
     /// The message that creates or deletes the set.
     pub(in crate::netlink) fn message(&self, header: Header) -> Vec<u8> {
         // SAFETY: `bound` covers every attribute that was set; the object is live during the call.
@@ -98,89 +88,9 @@ impl Set {
         }
     }
 
-    /// The message that adds or deletes its elements.
-    pub(in crate::netlink) fn elements_message(&self, header: Header) -> Vec<u8> {
-        // SAFETY: `bound` covers the names and every element; the object is live during the call.
-        unsafe {
-            build(header, self.bound + NUMBER_BOUND, |message| {
-                sys::nftnl_set_elems_nlmsg_build_payload(message.cast(), self.raw.as_ptr());
-            })
-        }
-    }
-
     fn set_u32(&mut self, attr: u32, number: u32) {
         // SAFETY: every caller passes an attribute of 32 bits; a live set.
         unsafe { sys::nftnl_set_set_u32(self.raw.as_ptr(), attr as u16, number) }
         self.bound += NUMBER_BOUND;
-    }
-}
-
-object!(
-    /// An element of a set.
-    Element(nftnl_set_elem, nftnl_set_elem_alloc, nftnl_set_elem_free)
-);
-
-impl Element {
-    /// An element with that key.
-    pub(in crate::netlink) fn new(key: &[u8]) -> Result<Self, Unencodable> {
-        let mut object = Self::alloc()?;
-        object.bound = NUMBER_BOUND;
-        object.set_value(sys::NFTNL_SET_ELEM_KEY, key)?;
-        Ok(object)
-    }
-
-    /// Upper bound of its bytes in a message.
-    pub(in crate::netlink) const fn bound(&self) -> usize {
-        self.bound
-    }
-
-    /// The inclusive upper end of its key, in a concatenation.
-    pub(in crate::netlink) fn key_end(&mut self, key: &[u8]) -> Result<(), Unencodable> {
-        self.set_value(sys::NFTNL_SET_ELEM_KEY_END, key)
-    }
-
-    /// `NFT_SET_ELEM_*`.
-    pub(in crate::netlink) fn flags(&mut self, flags: u32) {
-        self.set_u32(sys::NFTNL_SET_ELEM_FLAGS, flags);
-    }
-
-    /// What it maps to.
-    pub(in crate::netlink) fn data(&mut self, data: &[u8]) -> Result<(), Unencodable> {
-        self.set_value(sys::NFTNL_SET_ELEM_DATA, data)
-    }
-
-    /// The verdict that it maps to.
-    pub(in crate::netlink) fn verdict(&mut self, code: i32, chain: Option<&str>) -> Result<(), Unencodable> {
-        self.set_u32(sys::NFTNL_SET_ELEM_VERDICT, code.cast_unsigned());
-        if let Some(chain) = chain {
-            let chain = name(chain)?;
-            // SAFETY: a string attribute; the string ends in NUL and is copied.
-            copied(unsafe {
-                sys::nftnl_set_elem_set_str(
-                    self.raw.as_ptr(),
-                    sys::NFTNL_SET_ELEM_CHAIN as u16,
-                    chain.as_ptr(),
-                )
-            })?;
-            self.bound += NUMBER_BOUND + chain.as_bytes_with_nul().len();
-        }
-        Ok(())
-    }
-
-    fn set_u32(&mut self, attr: u32, number: u32) {
-        // SAFETY: every caller passes an attribute of 32 bits; a live element.
-        unsafe { sys::nftnl_set_elem_set_u32(self.raw.as_ptr(), attr as u16, number) }
-        self.bound += NUMBER_BOUND;
-    }
-
-    fn set_value(&mut self, attr: u32, bytes: &[u8]) -> Result<(), Unencodable> {
-        let len = value(bytes)?;
-        // SAFETY: every caller passes an attribute that holds a register value; at most the 64 bytes that
-        // it has room for are copied.
-        copied(unsafe {
-            sys::nftnl_set_elem_set(self.raw.as_ptr(), attr as u16, bytes.as_ptr().cast(), len)
-        })?;
-        self.bound += NUMBER_BOUND + bytes.len();
-        Ok(())
     }
 }
