@@ -277,7 +277,7 @@ pub fn changes_json<'p>(topology: &Topology, diff: &'p Diff) -> Vec<ChangeJson<'
             old: change.old.as_deref(),
             new: change.new.as_deref(),
             why: &change.why,
-            from: change.origins.iter().map(|id| origin(*id)).collect(),
+            from: change.origins().iter().map(|id| origin(*id)).collect(),
         })
         .collect()
 }

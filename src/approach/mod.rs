@@ -163,6 +163,15 @@ pub fn with_approach(intent: &Intent<'_>, approach: ApproachName) -> Desired {
     }
 }
 
+/// The sysctls of the desired state alone: what of a host they are to be compared with is known before the
+/// tables are.
+pub fn sysctls(intent: &Intent<'_>) -> Vec<Sysctl> {
+    match intent.topology.isolation.approach {
+        ApproachName::Nftables => forwarding(intent),
+        ApproachName::Sysctl => sysctl::desired(intent).sysctls,
+    }
+}
+
 /// What the counters of the drop rules stand for, by family, chain and id of the rule. An approach without rules
 /// of its own has none.
 pub fn counted(intent: &Intent<'_>) -> BTreeMap<(Family, String, &'static str), Counted> {

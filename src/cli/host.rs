@@ -29,7 +29,7 @@ impl Host {
     /// Reads all that a plan for the topology depends on.
     pub(super) fn read(&mut self, topology: &Topology) -> Result<LiveState, Failure> {
         let intent = crate::intent::Intent::new(topology);
-        let keys = crate::approach::desired(&intent).sysctls.into_iter().map(|sysctl| sysctl.key);
+        let keys = crate::approach::sysctls(&intent).into_iter().map(|sysctl| sysctl.key);
         self.read_keys(keys)
     }
 

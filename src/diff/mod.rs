@@ -7,8 +7,10 @@ mod restore;
 mod rules;
 mod sysctls;
 mod tables;
+mod text;
 
 pub use restore::{Passed, Past, Restoration, passed, restoration, restoring, same_tables};
+pub use text::Text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -136,15 +138,25 @@ pub struct Change {
     /// The set, chain or sysctl; for an element or rule the one that it is in; empty for a table.
     pub name: Arc<str>,
     /// What there is now.
-    pub old: Option<String>,
+    pub old: Option<Text>,
     /// What there will be.
-    pub new: Option<String>,
+    pub new: Option<Text>,
     /// The id of a rule that the plan knows.
     pub rule: Option<RuleId>,
-    /// Where in the topology it comes from, most telling first.
-    pub origins: Vec<EntryId>,
+    /// Where in the topology a rule or sysctl comes from.
+    pub entries: Vec<EntryId>,
     /// Why, in half a sentence.
     pub why: String,
+}
+
+impl Change {
+    /// Where in the topology it comes from, most telling first.
+    pub fn origins(&self) -> &[EntryId] {
+        match &self.new {
+            Some(element) if self.kind == Kind::Element => element.origin(),
+            _ => &self.entries,
+        }
+    }
 }
 
 /// A sysctl to be written.
@@ -231,7 +243,7 @@ fn change(action: Action, kind: Kind, family: Family, name: &str) -> Change {
         old: None,
         new: None,
         rule: None,
-        origins: Vec::new(),
+        entries: Vec::new(),
         why: String::new(),
     }
 }

@@ -31,12 +31,12 @@ pub(super) fn compare(diff: &mut Diff, family: Family, chain: &Chain, live: &[Ru
             Some(old) if *old == rule => {}
             Some(old) => {
                 let mut other = rule_change(Action::Change, family, chain, rule);
-                other.new = Some(render::rule(rule));
-                other.old = Some(render::rule(old));
+                other.new = Some(render::rule(rule).into());
+                other.old = Some(render::rule(old).into());
                 if other.old == other.new {
                     // A reader of both sees the difference; one line is enough for the plan.
-                    other.old = Some(format!("comment \"{}\"", old.comment));
-                    other.new = Some(format!("comment \"{}\"", rule.comment));
+                    other.old = Some(format!("comment \"{}\"", old.comment).into());
+                    other.new = Some(format!("comment \"{}\"", rule.comment).into());
                 }
                 diff.changes.push(other);
                 if let Some(handle) = old.handle.0 {
@@ -46,7 +46,7 @@ pub(super) fn compare(diff: &mut Diff, family: Family, chain: &Chain, live: &[Ru
             }
             None => {
                 let mut new = rule_change(Action::Create, family, chain, rule);
-                new.new = Some(render::rule(rule));
+                new.new = Some(render::rule(rule).into());
                 diff.changes.push(new);
                 let before = by_wanted.range(index + 1..).next().and_then(|(_, next)| next.handle.0);
                 let (chain, rule) = (Arc::clone(&chain.name), rule.clone());
@@ -58,7 +58,7 @@ pub(super) fn compare(diff: &mut Diff, family: Family, chain: &Chain, live: &[Ru
     for (position, rule) in live.iter().enumerate().filter(|(position, _)| !kept.contains(position)) {
         let mut gone = change(Action::Delete, Kind::Rule, family, "");
         gone.name = Arc::clone(&chain.name);
-        gone.old = Some(render::rule(rule));
+        gone.old = Some(render::rule(rule).into());
         let handle = rule.handle.0.map(|handle| format!(" (handle {handle})")).unwrap_or_default();
         gone.why = match (matched[position], rule.id()) {
             (Some(_), _) => format!("out of order{handle}"),
@@ -76,7 +76,7 @@ fn rule_change(action: Action, family: Family, chain: &Chain, rule: &Rule) -> Ch
     let mut change = change(action, Kind::Rule, family, "");
     change.name = Arc::clone(&chain.name);
     change.rule = rule.id();
-    change.origins.clone_from(&rule.origins.0);
+    change.entries.clone_from(&rule.origins.0);
     change.why = rule.comment.split_once(' ').map(|(_, what)| what.to_owned()).unwrap_or_default();
     change
 }

@@ -69,10 +69,10 @@ pub(super) fn push_sysctl(diff: &mut Diff, write: SysctlWrite, origins: Vec<Entr
         kind: Kind::Sysctl,
         family: None,
         name: Arc::from(write.key.0.as_str()),
-        old: Some(write.old.clone()),
-        new: Some(write.new.clone()),
+        old: Some(write.old.clone().into()),
+        new: Some(write.new.clone().into()),
         rule: None,
-        origins,
+        entries: origins,
         why,
     });
     diff.sysctls.push(write);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Action, Diff, Kind, change, count, rules};
+use super::text::{Listed, Text};
+use super::{Action, Change, Diff, Kind, change, count, rules};
 use crate::render;
 use crate::ruleset::{Chain, ElementData, ElementKey, Elements, Family, Op, Set, Table};
 
@@ -15,16 +16,18 @@ pub(super) fn compare(diff: &mut Diff, desired: Option<&Table>, live: Option<&Ta
             let family = desired.family;
             diff.changes.push(change(Action::Create, Kind::Table, family, ""));
             let nothing = Table::new(family);
-            table_contents(diff, desired, &nothing, &mut Steps::default());
-            diff.ops.extend(creation(desired));
+            let mut steps = Steps::default();
+            table_contents(diff, desired, &nothing, &mut steps);
+            steps.sort(desired);
+            diff.ops.extend(creation(desired, steps.add_elements));
         }
         (None, Some(live)) => {
             let family = live.family;
             let mut gone = change(Action::Delete, Kind::Table, family, "");
-            gone.old = match count(live) - 1 {
-                1 => Some("1 object".to_owned()),
-                objects => Some(format!("{objects} objects")),
-            };
+            gone.old = Some(match count(live) - 1 {
+                1 => "1 object".to_owned().into(),
+                objects => format!("{objects} objects").into(),
+            });
             gone.why = "nothing asks for it any more".to_owned();
             diff.changes.push(gone);
             diff.ops.push(Op::DeleteTable { family });
@@ -40,7 +43,8 @@ pub(super) fn compare(diff: &mut Diff, desired: Option<&Table>, live: Option<&Ta
             table_contents(diff, desired, live, &mut steps);
             if why.is_some() {
                 diff.ops.push(Op::DeleteTable { family: desired.family });
-                diff.ops.extend(creation(desired));
+                let elements = desired.sets.values().filter_map(|set| all_elements(desired, set)).collect();
+                diff.ops.extend(creation(desired, elements));
             } else {
                 diff.ops.extend(steps.in_order());
             }
@@ -139,13 +143,13 @@ impl Steps {
     }
 }
 
-/// Everything for a table that is not there.
-pub(super) fn creation(table: &Table) -> Vec<Op> {
+/// Everything for a table that is not there, with the steps that add its elements.
+fn creation(table: &Table, elements: Vec<Op>) -> Vec<Op> {
     let family = table.family;
     let mut ops = vec![Op::AddTable { family }];
     ops.extend(set_names(table).map(|name| Op::AddSet { family, set: definition(&table.sets[name]) }));
     ops.extend(chain_names(table).map(|name| add_chain(family, &table.chains[name])));
-    ops.extend(table.sets.values().filter_map(|set| all_elements(table, set)));
+    ops.extend(elements);
     ops.extend(table.chains.values().flat_map(|chain| all_rules(family, chain)));
     ops
 }
@@ -216,14 +220,15 @@ pub(super) fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, ste
         match (desired.sets.get(name), live.sets.get(name)) {
             (Some(set), None) => {
                 let mut new = change(Action::Create, Kind::Set, family, name);
-                new.new = Some(render::nft::set_type(set));
+                new.new = Some(render::nft::set_type(set).into());
                 diff.changes.push(new);
                 steps.add_sets.push(Op::AddSet { family, set: definition(set) });
                 elements(diff, family, set, &Elements::new(), steps);
             }
             (None, Some(set)) if !is_anonymous(set) => {
                 let mut gone = change(Action::Delete, Kind::Set, family, name);
-                gone.old = Some(format!("{}, {} elements", render::nft::set_type(set), set.elements.len()));
+                let set_type = render::nft::set_type(set);
+                gone.old = Some(format!("{set_type}, {} elements", set.elements.len()).into());
                 diff.changes.push(gone);
                 steps.delete_sets.push(Op::DeleteSet { family, set: Arc::clone(name) });
             }
@@ -232,8 +237,8 @@ pub(super) fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, ste
                     elements(diff, family, set, &old.elements, steps);
                 } else {
                     let mut other = change(Action::Change, Kind::Set, family, name);
-                    other.old = Some(render::nft::set_type(old));
-                    other.new = Some(render::nft::set_type(set));
+                    other.old = Some(render::nft::set_type(old).into());
+                    other.new = Some(render::nft::set_type(set).into());
                     diff.changes.push(other);
                 }
             }
@@ -245,14 +250,14 @@ pub(super) fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, ste
         match (desired.chains.get(name), live.chains.get(name)) {
             (Some(chain), None) => {
                 let mut new = change(Action::Create, Kind::Chain, family, name);
-                new.new = chain.base.as_ref().map(|base| render::nft::base_chain(family, base));
+                new.new = chain.base.as_ref().map(|base| render::nft::base_chain(family, base).into());
                 diff.changes.push(new);
                 steps.add_chains.push(add_chain(family, chain));
                 rules::compare(diff, family, chain, &[], steps);
             }
             (None, Some(chain)) => {
                 let mut gone = change(Action::Delete, Kind::Chain, family, name);
-                gone.old = Some(format!("{} rules", chain.rules.len()));
+                gone.old = Some(format!("{} rules", chain.rules.len()).into());
                 diff.changes.push(gone);
                 steps
                     .delete_rules
@@ -262,8 +267,9 @@ pub(super) fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, ste
             (Some(chain), Some(old)) => {
                 if chain.base != old.base {
                     let mut other = change(Action::Change, Kind::Chain, family, name);
-                    let text =
-                        |chain: &Chain| chain.base.as_ref().map(|base| render::nft::base_chain(family, base));
+                    let text = |chain: &Chain| {
+                        chain.base.as_ref().map(|base| render::nft::base_chain(family, base).into())
+                    };
                     (other.old, other.new) = (text(old), text(chain));
                     diff.changes.push(other);
                     steps.add_chains.push(add_chain(family, chain));
@@ -275,9 +281,12 @@ pub(super) fn table_contents(diff: &mut Diff, desired: &Table, live: &Table, ste
     }
 }
 
+/// The elements of a set that is on both sides, or new: both are sorted, so that one walk finds what differs.
 fn elements(diff: &mut Diff, family: Family, set: &Set, live: &Elements, steps: &mut Steps) {
     let mut added = Vec::new();
     let mut deleted = Vec::new();
+    // Of each added one, where the old one is.
+    let mut replaced = Vec::new();
     let mut gone = Vec::new();
     let mut live = live.iter().peekable();
     for (key, data) in &set.elements {
@@ -288,23 +297,29 @@ fn elements(diff: &mut Diff, family: Family, set: &Set, live: &Elements, steps: 
         if old == Some(data) {
             continue;
         }
-        let action = if old.is_some() { Action::Change } else { Action::Create };
-        let mut other = change(action, Kind::Element, family, "");
-        other.name = Arc::clone(&set.name);
-        other.new = Some(render::element(set, key, data));
-        other.old = old.map(|old| render::element(set, key, old));
-        other.origins.extend(data.origin.0);
-        diff.changes.push(other);
+        replaced.push(old.map(|_| deleted.len()));
         deleted.extend(old.map(|old| (key.clone(), old.clone())));
         added.push((key.clone(), data.clone()));
     }
-    for (key, data) in gone.into_iter().chain(live) {
-        let mut gone = change(Action::Delete, Kind::Element, family, "");
-        gone.name = Arc::clone(&set.name);
-        gone.old = Some(render::element(set, key, data));
-        gone.why = "not in the topology".to_owned();
-        diff.changes.push(gone);
-        deleted.push((key.clone(), data.clone()));
+    let first_gone = deleted.len();
+    deleted.extend(gone.into_iter().chain(live).map(|(key, data)| (key.clone(), data.clone())));
+
+    let listed = |elements: &[_]| Arc::new(Listed { set: definition(set), elements: elements.to_vec() });
+    let (new, old) = (listed(&added), listed(&deleted));
+    let element =
+        |action| Change { name: Arc::clone(&set.name), ..change(action, Kind::Element, family, "") };
+    diff.changes.reserve(added.len() + deleted.len() - first_gone);
+    for (at, replaced) in replaced.into_iter().enumerate() {
+        let mut other = element(if replaced.is_some() { Action::Change } else { Action::Create });
+        other.new = Some(Text::element(&new, at));
+        other.old = replaced.map(|at| Text::element(&old, at));
+        diff.changes.push(other);
+    }
+    for at in first_gone..deleted.len() {
+        let mut other = element(Action::Delete);
+        other.old = Some(Text::element(&old, at));
+        other.why = "not in the topology".to_owned();
+        diff.changes.push(other);
     }
     if !deleted.is_empty() {
         let set = definition(set);

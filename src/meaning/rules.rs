@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::approach::{Desired, SysctlKey, desired};
-use crate::diff::{Action, Change, Diff, Kind, LiveState, diff};
+use crate::diff::{Action, Change, Diff, Kind, LiveState, Text, diff};
 use crate::intent::Intent;
 use crate::ruleset::Aside;
 
@@ -51,10 +51,10 @@ fn sysctls(old: &Desired, new: &Desired) -> Vec<Change> {
             kind: Kind::Sysctl,
             family: None,
             name: Arc::from(key.0.as_str()),
-            old,
-            new,
+            old: old.map(Text::from),
+            new: new.map(Text::from),
             rule: None,
-            origins: wanted.map(|sysctl| sysctl.origin).into_iter().collect(),
+            entries: wanted.map(|sysctl| sysctl.origin).into_iter().collect(),
             why: wanted.map_or("nothing asks for it any more".to_owned(), |sysctl| sysctl.why.clone()),
         })
     });

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::matrix;
 use super::wrap::push_wrapped;
-use crate::diff::{Action, Change, Diff, Kind, table_name};
+use crate::diff::{Action, Change, Diff, Kind, Text, table_name};
 use crate::plan::Plan;
 use crate::topology::Topology;
 
@@ -66,7 +66,7 @@ pub fn changes(topology: &Topology, diff: &Diff, style: Style) -> String {
 
 /// Whether a rule does the same as before, and says it otherwise. No rule begins with its comment.
 fn is_of_comment(change: &Change) -> bool {
-    let is_comment = |text: &Option<String>| text.as_ref().is_some_and(|text| text.starts_with("comment \""));
+    let is_comment = |text: &Option<Text>| text.as_ref().is_some_and(|text| text.starts_with("comment \""));
     change.kind == Kind::Rule && is_comment(&change.old) && is_comment(&change.new)
 }
 
@@ -237,7 +237,7 @@ impl Writer<'_> {
             let _ = write!(reason, "{id} ");
         }
         reason.push_str(&change.why);
-        if let Some(origin) = change.origins.first() {
+        if let Some(origin) = change.origins().first() {
             let entry = self.topology.entry(*origin);
             if change.why.is_empty() {
                 let _ = write!(reason, "{entry}");

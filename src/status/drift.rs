@@ -90,7 +90,7 @@ fn one(plan: &Plan<'_>, change: &Change) -> Drift {
     if !change.why.is_empty() {
         says += &format!(" ({})", change.why);
     }
-    if let Some(origin) = change.origins.first() {
+    if let Some(origin) = change.origins().first() {
         let entry = plan.topology.entry(*origin);
         if change.why.is_empty() {
             says += &format!(" ({entry})");
