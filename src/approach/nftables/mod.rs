@@ -6,6 +6,7 @@
 mod counted;
 mod flat;
 mod forward;
+mod guarded;
 mod input;
 mod keep;
 mod nat;
