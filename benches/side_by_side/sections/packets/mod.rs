@@ -54,8 +54,8 @@ const fn millis(number: u64) -> Duration {
 }
 
 const WORKS: [Work; 5] = [
-    Work { name: "udp", slice: millis(200), rounds: 19, apart: true, run: works::udp },
-    Work { name: "tcp", slice: millis(200), rounds: 7, apart: true, run: works::tcp },
+    Work { name: "udp", slice: millis(120), rounds: 31, apart: true, run: works::udp },
+    Work { name: "tcp", slice: millis(120), rounds: 13, apart: true, run: works::tcp },
     Work { name: "latency", slice: millis(270), rounds: 13, apart: false, run: latency::latency },
     Work { name: "connections", slice: millis(200), rounds: 11, apart: true, run: works::connections },
     Work { name: "flood", slice: millis(200), rounds: 9, apart: true, run: latency::flood },
