@@ -8,7 +8,6 @@
 //!                                                                       \--document--> docs/performance.md
 //! ```
 
-#![allow(dead_code, reason = "sections are filled one by one")]
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,

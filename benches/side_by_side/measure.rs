@@ -49,8 +49,12 @@ impl Bench {
         if !isoplan.is_file() {
             return Err(format!("there is no isoplan at {}", isoplan.display()).into());
         }
-        let report =
-            Report { version: VERSION, quick: options.quick || options.smoke, machine: BTreeMap::new(), series: Vec::new() };
+        let report = Report {
+            version: VERSION,
+            quick: options.quick || options.smoke,
+            machine: BTreeMap::new(),
+            series: Vec::new(),
+        };
         Ok(Self { quick: options.quick, smoke: options.smoke, isoplan, report })
     }
 

@@ -33,7 +33,7 @@ const NONE: Bar = Bar {
 pub(crate) const BARS: &[Bar] = &[
     Bar {
         id: "apply, nft",
-        sentence: "Apply from nothing is 3 times as fast as `nft -f` of the same rule set.",
+        sentence: "Apply from nothing is at least 3 times as fast as `nft -f` of the same rule set.",
         section: "apply",
         sizes: LARGE,
         over: &[wall("nft -f")],
@@ -43,7 +43,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "apply, iptables",
-        sentence: "Apply from nothing is 5 times as fast as `iptables-restore` of a rule per network.",
+        sentence: "Apply from nothing is at least 5 times as fast as `iptables-restore` of a rule per network.",
         section: "apply",
         sizes: LARGE,
         over: &[wall("iptables-restore")],
@@ -53,7 +53,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "apply, floor",
-        sentence: "Apply from nothing takes 1.3 times the floor and the TOML parser together.",
+        sentence: "Apply from nothing takes at most 1.3 times the floor and the TOML parser together.",
         section: "apply",
         sizes: LARGE,
         over: &[its("wall")],
@@ -73,9 +73,11 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "change, kernel",
-        sentence: "A small change takes the kernel hardly longer at 10,000 networks than at 10: 1.5 times.",
+        sentence: "A small change takes the kernel hardly longer at 10,000 networks than at 10: at most 1.5 times.",
         section: "change",
         works: CHANGES,
+        // The same batch, sent by the minimal program.
+        subjects: &["floor"],
         over: &[its("kernel")],
         under: &[Term { who: None, figure: "kernel", at: Some(10) }],
         limit: Limit::AtMost(1.5),
@@ -83,7 +85,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "change, reading",
-        sentence: "A small change after somebody else's takes 1.5 times the parser, the dump and the batch.",
+        sentence: "A small change after somebody else's takes at most 1.5 times the parser, the dump and the batch.",
         section: "change",
         works: CHANGES,
         subjects: &["isoplan reading"],
@@ -94,7 +96,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "change, generation",
-        sentence: "A small change after isoplan's own takes twice the parser and the batch.",
+        sentence: "A small change after isoplan's own takes at most twice the parser and the batch.",
         section: "change",
         works: CHANGES,
         over: &[its("wall")],
@@ -104,7 +106,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "change, nft -f",
-        sentence: "A small change is 3 times as fast as `nft -f` of the whole.",
+        sentence: "A small change is at least 3 times as fast as `nft -f` of the whole.",
         section: "change",
         works: CHANGES,
         subjects: &["isoplan", "isoplan reading"],
@@ -115,7 +117,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "change, nft",
-        sentence: "A small change is 3 times as fast as the same few elements by `nft`.",
+        sentence: "A small change is at least 3 times as fast as the same few elements by `nft`.",
         section: "change",
         works: CHANGES,
         subjects: &["isoplan", "isoplan reading"],
@@ -126,7 +128,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "nothing, floor",
-        sentence: "To find nothing to do takes 1.5 times the raw dump and the TOML parser together.",
+        sentence: "To find nothing to do takes at most 1.5 times the raw dump and the TOML parser together.",
         section: "nothing",
         subjects: &["isoplan", "isoplan reading"],
         over: &[its("wall")],
@@ -136,7 +138,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         id: "nothing, nft -j",
-        sentence: "To find nothing to do is 3 times as fast as `nft -j list table`.",
+        sentence: "To find nothing to do is at least 3 times as fast as `nft -j list table`.",
         section: "nothing",
         subjects: &["isoplan", "isoplan reading"],
         over: &[wall("nft -j list")],

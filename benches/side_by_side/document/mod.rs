@@ -13,7 +13,7 @@ use askama::Template;
 use self::plots::{Line, Plot};
 use self::tables::{Figures, grouped, markdown, spread};
 use super::bars;
-use super::report::{Quartiles, Report};
+use super::report::{Key, Quartiles, Report};
 
 /// A document: files by their paths from the directory of the JSON.
 pub(crate) type Files = Vec<(String, String)>;
@@ -51,7 +51,7 @@ const PLOTS: [(&str, &str); 7] = [
     ("change", "Time of one bridge added over the number of networks, for each contender"),
     (
         "change-kernel",
-        "Time that the kernel takes for isoplan's batch over the number of networks, for each change",
+        "Time that the kernel takes for the batch over the number of networks, for each change",
     ),
     ("nothing", "Time to find nothing to do over the number of networks, for each contender"),
     ("packets", "UDP packets per second over the number of networks, for each rule set"),
@@ -80,7 +80,7 @@ impl Document<'_> {
             "change-kernel" => {
                 let figures = self.figures("change", "kernel");
                 let works = figures.works().into_iter().enumerate();
-                plot("ms", works.map(|(place, work)| line(figures, work, "isoplan", work, place)).collect())
+                plot("µs", works.map(|(place, work)| line(figures, work, "floor", work, place)).collect())
             }
             _ => None,
         }
@@ -112,6 +112,16 @@ impl Document<'_> {
     /// A note about the machine or a version.
     fn noted(&self, what: &str) -> &str {
         self.report.machine.get(what).map_or("unknown", String::as_str)
+    }
+
+    /// What else a run noted, of what it left out for one.
+    fn notes(&self) -> Vec<String> {
+        const SHOWN: [&str; 13] = [
+            "cores", "cpu", "date", "governor", "iproute2", "iptables", "isoplan", "kernel", "load",
+            "memory", "nft", "rustc", "took",
+        ];
+        let notes = self.report.machine.iter().filter(|(what, _)| !SHOWN.contains(&what.as_str()));
+        notes.filter(|(what, _)| *what != "virtual").map(|(what, told)| format!("{what}: {told}")).collect()
     }
 
     fn is_measured(&self, section: &str) -> bool {
@@ -152,7 +162,9 @@ impl Document<'_> {
     /// Every work and figure of packets: beside masquerade alone, then what it was.
     fn packets(&self) -> String {
         let mut kinds: Vec<(&str, &str, &str)> = Vec::new();
-        for series in self.report.series.iter().filter(|series| series.key.section == "packets") {
+        // `relative` is there for the bars: the tables show it as ratios.
+        let is_shown = |key: &Key| key.section == "packets" && key.figure != "relative";
+        for series in self.report.series.iter().filter(|series| is_shown(&series.key)) {
             let kind = (series.key.work.as_str(), series.key.figure.as_str(), series.unit.words());
             if !kinds.contains(&kind) {
                 kinds.push(kind);
@@ -247,7 +259,7 @@ fn style(who: &str) -> Option<usize> {
         &["nft -f", "nft -j list", "masquerade"],
         &["nft", "nft list", "docker"],
         &["isoplan reading", "ufw", "masquerade again"],
-        &["iptables-restore"],
+        &["iptables-restore", "iptables-restore --noflush"],
         &["dump", "firewalld", "linear"],
         &["floor"],
         &["parse", "bare"],

@@ -8,7 +8,7 @@ use super::super::bars::significant;
 use super::super::report::{Key, Quartiles, Report, ratios};
 
 /// Contenders in the order that they are shown in; others follow.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "isoplan",
     "isoplan reading",
     "nft",
@@ -16,6 +16,7 @@ const ORDER: [&str; 16] = [
     "nft list",
     "nft -j list",
     "iptables-restore",
+    "iptables-restore --noflush",
     "docker",
     "ufw",
     "firewalld",
