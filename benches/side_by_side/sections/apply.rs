@@ -50,7 +50,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         bench.record(key(SECTION, "", size, "isoplan", "bytes"), Unit::Bytes, forms.bytes.0 as f64);
         bench.record(key(SECTION, "", size, "floor", "bytes"), Unit::Bytes, forms.bytes.1 as f64);
         let rounds = bench.repetitions(if size >= 10_000 { 9 } else { 15 });
-        let limit = Duration::from_secs(if bench.quick { 2 } else { 8 });
+        let limit = Duration::from_secs(if bench.quick { 4 } else { 8 });
         let what = format!("apply at {size}");
         in_turns(bench, &what, rounds, limit, &CONTENDERS, |bench, who, round| {
             ground.clear(size)?;
