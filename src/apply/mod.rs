@@ -9,6 +9,7 @@ mod files;
 pub mod journal;
 mod kept;
 mod ledger;
+mod left;
 mod read_back;
 mod record;
 mod rollback;
@@ -21,6 +22,7 @@ mod watcher;
 pub use before::Before;
 pub use error::Error;
 pub use kept::kept;
+pub use left::Left;
 pub use record::{Change, Confirm, Pending, Phase, Verb, boot_time, last, now, pending};
 pub use rollback::{read_before, roll_back};
 pub use tables::carry_out_tables;
@@ -33,6 +35,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use self::kept::Listing;
 use self::ledger::Ledger;
 use self::state_dir::{Lock, StateDir};
+use self::stored::Stored;
 use crate::approach::Desired;
 use crate::diff::{Diff, LiveState, SysctlWrite, diff, restoring, same_tables, table_name};
 use crate::flows::keep::Kept;
@@ -149,7 +152,7 @@ fn carry_out_as(
         })?;
     }
     let done = steps(nftables, state, desired, planned, before, &ledger);
-    let report = done.inspect_err(|error| {
+    let (report, generation) = done.inspect_err(|error| {
         if let Some(entry) = entry.as_ref().filter(|_| error.is_old_state()) {
             entry.forget();
             watcher::disarm(&entry.change);
@@ -160,8 +163,15 @@ fn carry_out_as(
     if let Some(entry) = entry {
         let _ = entry.finish();
     }
-    let left = read_back::read_back(nftables, state, desired).map_err(Error::NotReadBack)?;
-    if left.is_empty() { Ok(report) } else { Err(Error::ReadsBackDifferently(Box::new(left))) }
+    let found = read_back::read_back(nftables, state, desired, &planned.ops, generation);
+    let found = found.map_err(Error::NotReadBack)?;
+    if !found.left.is_empty() {
+        return Err(Error::ReadsBackDifferently(Box::new(found.left)));
+    }
+    let many = desired.ruleset.values().flat_map(|table| table.sets.values());
+    let many = many.map(|set| set.elements.len()).sum();
+    left::keep(state, found.generation, &found.steady, Stored::find(state, &made), many);
+    Ok(report)
 }
 
 /// Whether the last change made this very policy: what others have taken away since is put back. The way back
@@ -172,6 +182,9 @@ fn is_repair(state: &StateDir, desired: &Desired, made: &[u8]) -> bool {
     is_done && before::was_to_make(state, &last, desired, made).unwrap_or_default()
 }
 
+/// What was done, and the generation that it has led to, where that is known.
+type Done = (Report, Option<u32>);
+
 /// The change itself.
 fn steps(
     nftables: &mut Nftables,
@@ -180,21 +193,21 @@ fn steps(
     planned: &Diff,
     before: &LiveState,
     ledger: &Ledger,
-) -> Result<Report, Error> {
+) -> Result<Done, Error> {
     ledger.open(state, before).map_err(Error::State)?;
     if planned.sysctls_first {
         write_sysctls(state, planned, before, ledger)?;
         return commit(nftables, state, desired, planned, before)
             .or_else(|error| reopen(nftables, state, planned, before, ledger, error));
     }
-    let report = commit(nftables, state, desired, planned, before).inspect_err(|_| {
+    let done = commit(nftables, state, desired, planned, before).inspect_err(|_| {
         let _ = journal::write(state, &before.journal);
     })?;
     if let Err(error) = write_sysctls(state, planned, before, ledger) {
         undo_tables(nftables, &before.ruleset).map_err(|undo| half_done(&error, undo))?;
         return Err(error);
     }
-    Ok(report)
+    Ok(done)
 }
 
 /// Checks that what was planned is still exactly what is to be done. Hands back the live state as it is now
@@ -234,7 +247,7 @@ fn reopen(
     before: &LiveState,
     ledger: &Ledger,
     error: Error,
-) -> Result<Report, Error> {
+) -> Result<Done, Error> {
     match nftables.read_tables(crate::ruleset::TABLE_NAME) {
         Ok(now) if now.tables == before.ruleset => {
             undo_sysctls(state, &planned.sysctls, before, ledger).map_err(|undo| half_done(&error, undo))?;
@@ -260,15 +273,16 @@ fn commit(
     desired: &Desired,
     planned: &Diff,
     before: &LiveState,
-) -> Result<Report, Error> {
+) -> Result<Done, Error> {
     if planned.ops.is_empty() {
-        return Ok(Report { transaction_bytes: 0, tries: 0 });
+        return Ok((Report { transaction_bytes: 0, tries: 0 }, Some(before.generation)));
     }
     let mut generation = before.generation;
     for tries in 1..=TRIES {
         let transaction = encode(&planned.ops, Some(generation));
+        let report = Report { transaction_bytes: transaction.len_bytes(), tries };
         match nftables.commit(&transaction) {
-            Ok(()) => return Ok(Report { transaction_bytes: transaction.len_bytes(), tries }),
+            Ok(()) => return Ok((report, Some(next(generation)))),
             Err(CommitError::Moved) => {}
             Err(source @ CommitError::Unknown { .. }) => {
                 let is_done = |now: &Ruleset| {
@@ -276,7 +290,7 @@ fn commit(
                     diff(desired, &now).ops.is_empty()
                 };
                 settle(nftables, &planned.ops, source, &before.ruleset, is_done)?;
-                return Ok(Report { transaction_bytes: transaction.len_bytes(), tries });
+                return Ok((report, None));
             }
             Err(source) => return Err(refused(&planned.ops, source)),
         }
@@ -295,6 +309,14 @@ fn commit(
         };
     }
     Err(Error::KeepsMoving)
+}
+
+/// The generation behind another: none is 0 (`nf_tables_commit`).
+const fn next(generation: u32) -> u32 {
+    match generation.wrapping_add(1) {
+        0 => 1,
+        next => next,
+    }
 }
 
 /// The kernel's answer to a transaction was lost. What it has now tells whether it was carried out.

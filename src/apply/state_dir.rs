@@ -117,7 +117,7 @@ impl std::error::Error for Error {
 }
 
 /// The state of one network namespace.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StateDir {
     path: PathBuf,
 }

@@ -68,6 +68,8 @@ struct ApplyJson<'a> {
     transaction_bytes: usize,
     /// How many times it was sent until nobody else came in between.
     tries: u32,
+    /// Where the elements of sets were read.
+    read: &'static str,
     /// In how many seconds it is undone unless it is confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
     confirm_within: Option<f64>,
@@ -89,7 +91,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     // Whoever is not asked waits for his turn before he looks. Whoever is asked looks first, and what
     // changes until he has answered makes the plan stale.
     let early = if args.yes && !args.dry_run { Some(lock(&mut host, output, &command)?) } else { None };
-    let live = host.read(topology)?;
+    let live = host.read_what_moved(topology)?;
     let mut is_again = false;
     let plan = match &given.saved {
         None if args.keep_established => open::keeping(topology, &live)?,
@@ -215,6 +217,7 @@ fn finish(
             applied: done != Done::Nothing,
             transaction_bytes: report.transaction_bytes,
             tries: report.tries,
+            read: host.read,
             confirm_within: args
                 .confirm_within
                 .filter(|_| done == Done::Applied)

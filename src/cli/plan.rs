@@ -61,6 +61,16 @@ struct Json<'a> {
     /// A change that waits to be confirmed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<crate::status::Pending>,
+    /// Where the elements of sets were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read: Option<&'static str>,
+}
+
+/// What is known of the host, where the plan is of this one.
+#[derive(Clone, Copy, Default)]
+struct Here<'h> {
+    pending: Option<&'h Pending>,
+    read: Option<&'static str>,
 }
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
@@ -85,16 +95,16 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
                 .hint("name a topology"));
         }
         let plan = saved::again(saved, &given.topology)?;
-        return shown(args, output, &plan, Some((&saved.origin, "Saved plan")), None);
+        return shown(args, output, &plan, Some((&saved.origin, "Saved plan")), Here::default());
     }
     if let Some(path) = &args.against {
         let snapshot = saved::snapshot(path)?;
         let plan = Plan::new(&given.topology, &snapshot.state);
-        return shown(args, output, &plan, Some((&snapshot.origin, "Against a snapshot")), None);
+        return shown(args, output, &plan, Some((&snapshot.origin, "Against a snapshot")), Here::default());
     }
     let command = format!("plan {}", args.topology.as_typed());
     let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
-    let live = host.read(&given.topology)?;
+    let live = host.read_what_moved(&given.topology)?;
     let plan = match args.keep_established {
         true => open::keeping(&given.topology, &live)?,
         false => {
@@ -110,7 +120,8 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if let Some(path) = &args.output {
         file::write(path, &document(&host, &plan, &given, live.clone())?, replace(args))?;
     }
-    shown(args, output, &plan, None, pending.as_ref())
+    let here = Here { pending: pending.as_ref(), read: Some(host.read) };
+    shown(args, output, &plan, None, here)
 }
 
 fn replace(args: &Args) -> Replace<'_> {
@@ -127,11 +138,17 @@ fn shown(
     output: &mut Output,
     plan: &Plan<'_>,
     from: Option<(&Origin, &str)>,
-    pending: Option<&Pending>,
+    here: Here<'_>,
 ) -> Result<Exit, Failure> {
+    let pending = here.pending;
     if args.json {
         let against = from.map(|(origin, _)| origin);
-        output.json(&Json { plan: plan.json(), against, pending: pending.map(super::pending::json) })?;
+        output.json(&Json {
+            plan: plan.json(),
+            against,
+            pending: pending.map(super::pending::json),
+            read: here.read,
+        })?;
     } else {
         if let Some((origin, words)) = from {
             let mut note = String::new();

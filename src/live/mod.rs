@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use crate::approach::SysctlKey;
 use crate::diff::{Journaled, LiveState};
 use crate::flows::keep::Kept;
-use crate::netlink::{self, Nftables};
+use crate::netlink::{self, Known, Nftables, Steady};
 use crate::ruleset::TABLE_NAME;
 
 pub use evidence::evidence;
@@ -66,9 +66,23 @@ pub fn read(
     keys: impl IntoIterator<Item = SysctlKey>,
     journal: Vec<Journaled>,
 ) -> Result<LiveState, Error> {
-    let snapshot = nftables.read_tables(TABLE_NAME).map_err(Error::Ruleset)?;
+    read_knowing(nftables, keys, journal, &mut ()).map(|(live, _)| live)
+}
+
+/// The same without asking for elements that are known; hands back as well which sets are steady.
+///
+/// # Errors
+///
+/// When the kernel refuses one of them. A sysctl that does not exist is not an error.
+pub fn read_knowing(
+    nftables: &mut Nftables,
+    keys: impl IntoIterator<Item = SysctlKey>,
+    journal: Vec<Journaled>,
+    known: &mut dyn Known,
+) -> Result<(LiveState, Steady), Error> {
+    let snapshot = nftables.read_tables_knowing(TABLE_NAME, known).map_err(Error::Ruleset)?;
     let sysctls = sysctls(keys, &journal)?;
-    Ok(LiveState {
+    let live = LiveState {
         ruleset: snapshot.tables,
         generation: snapshot.generation,
         sysctls,
@@ -76,7 +90,8 @@ pub fn read(
         links: links().ok(),
         addresses: addresses(),
         kept: Kept::default(),
-    })
+    };
+    Ok((live, snapshot.steady))
 }
 
 /// The values of sysctls, those in the journal among them. One that does not exist is left out.

@@ -39,6 +39,8 @@ mod faults;
 mod flows;
 /// Broken input for every reader.
 mod fuzz;
+/// What the last change left, and what is done by hand since.
+mod generation;
 /// Every fixture, in every format.
 mod golden;
 /// What happens on the host afterwards: links, routes, sysctls of others.
