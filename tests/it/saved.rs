@@ -596,6 +596,8 @@ fn a_plan_against_a_snapshot_is_the_plan() {
                 // What is open on a host is not in a snapshot.
                 let cuts = plan.as_object_mut().expect("an object").remove("cuts");
                 assert!(cuts.is_some_and(|cuts| cuts.is_object()) && against.get("cuts").is_none());
+                let read = plan.as_object_mut().expect("an object").remove("read");
+                assert!(read == Some("kernel".into()) && against.get("read").is_none());
                 let from = against.as_object_mut().expect("an object").remove("against");
                 assert!(from.is_some_and(|from| from["host"].is_string()));
                 assert_eq!(plan, against, "{topology}");
