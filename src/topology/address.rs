@@ -49,8 +49,10 @@ pub(super) fn subnet(text: &At<String>, title: &str, mistakes: &mut Mistakes) ->
     let mut refuse = |message: String, hint: String| {
         mistakes.add(text.span, message).hint(hint);
     };
-    let quoted = quote(&text.value);
+    // Next to all networks of a file are right, and are not to be told.
+    let quoted = || quote(&text.value);
     let Some((address, length)) = text.value.split_once('/') else {
+        let quoted = quoted();
         return match text.value.parse::<IpAddr>() {
             Ok(address) => {
                 let net = IpNet::from(address);
@@ -72,7 +74,8 @@ pub(super) fn subnet(text: &At<String>, title: &str, mistakes: &mut Mistakes) ->
         };
     };
     let Ok(address) = address.parse::<IpAddr>() else {
-        refuse(format!("{quoted} is not a network"), "such as `192.168.56.0/24` or `fd56::/64`".to_owned());
+        let hint = "such as `192.168.56.0/24` or `fd56::/64`".to_owned();
+        refuse(format!("{} is not a network", quoted()), hint);
         return Subnet::Unknown;
     };
     let net = match prefix_length(length).map(|length| IpNet::new(address, length)) {
@@ -84,24 +87,26 @@ pub(super) fn subnet(text: &At<String>, title: &str, mistakes: &mut Mistakes) ->
                 Some(net) => format!("with the prefix length instead of the mask: `{}`", net.trunc()),
                 None => format!("a number from 1 to {most}"),
             };
-            refuse(format!("{} is not a prefix length, in {quoted}", quote(length)), hint);
+            refuse(format!("{} is not a prefix length, in {}", quote(length), quoted()), hint);
             return net.map_or_else(|| vague(address), |net| Subnet::Guessed(net.trunc()));
         }
     };
     if net.prefix_len() == 0 {
         let hint = "write the networks that are on the link or routed behind it".to_owned();
-        refuse(format!("{quoted} is a default route, not a network of {title}"), hint);
+        refuse(format!("{} is a default route, not a network of {title}", quoted()), hint);
         return Subnet::Unknown;
     }
     if net.addr() != net.network() {
-        refuse(format!("{quoted} is an address, not a network"), format!("the network is `{}`", net.trunc()));
+        let hint = format!("the network is `{}`", net.trunc());
+        refuse(format!("{} is an address, not a network", quoted()), hint);
         return Subnet::Guessed(net.trunc());
     }
     if let Some(what) = special(net) {
         let (message, hint) = if what.0.contains(&net) {
-            (format!("{quoted} is {}", what.1), "such addresses are not routed; leave it out".to_owned())
+            let hint = "such addresses are not routed; leave it out";
+            (format!("{} is {}", quoted(), what.1), hint.to_owned())
         } else {
-            (format!("{quoted} contains {}", what.1), "a smaller network".to_owned())
+            (format!("{} contains {}", quoted(), what.1), "a smaller network".to_owned())
         };
         refuse(message, hint);
         return Subnet::Vague(net);
@@ -111,7 +116,21 @@ pub(super) fn subnet(text: &At<String>, title: &str, mistakes: &mut Mistakes) ->
 
 /// The first special network that has addresses in common with one.
 fn special(net: IpNet) -> Option<&'static (IpNet, &'static str)> {
+    if is_ordinary(net) {
+        return None;
+    }
     SPECIAL.iter().find(|(special, _)| special.contains(&net) || net.contains(special))
+}
+
+/// Whether the first bits alone tell that a network has nothing in common with [`SPECIAL`], as of most.
+fn is_ordinary(net: IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => net.prefix_len() >= 8 && !matches!(net.addr().octets()[0], 0 | 127 | 169 | 224..),
+        IpNet::V6(net) => {
+            let first = net.addr().segments()[0];
+            net.prefix_len() >= 16 && !matches!(first, 0 | 0xfe80..=0xfebf | 0xff00..)
+        }
+    }
 }
 
 /// Whether a file cannot have this as a subnet: everything, or addresses that are not routed.
@@ -219,6 +238,19 @@ mod tests {
         let refused = mistakes.refuse("f", "");
         let hint = refused.mistakes.first().and_then(|mistake| mistake.hint.clone()).unwrap_or_default();
         assert!(hint.starts_with(expected) && hint.is_empty() == expected.is_empty(), "{text}: {hint}");
+    }
+
+    #[test]
+    fn what_is_ordinary_is_not_special() {
+        for (special, _) in &SPECIAL {
+            let most = special.max_prefix_len();
+            for length in 1..=most {
+                let at = |address| IpNet::new(address, length).map(|net| net.trunc()).unwrap();
+                for net in [at(special.network()), at(special.broadcast())] {
+                    assert!(!is_ordinary(net), "{net}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Names and roles: each name once, no pattern over another's interfaces, no word with two meanings.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::mistake::{Mistakes, Span, listed, quote};
 use super::model::NamePattern;
@@ -52,16 +53,14 @@ pub(super) struct Names<'r> {
 impl<'r> Names<'r> {
     /// Collects all names; reports those that clash.
     pub(super) fn of(raw: &'r Raw, mistakes: &mut Mistakes) -> Self {
-        let mut owners = BTreeMap::new();
+        let mut owners: BTreeMap<&str, Owner> = BTreeMap::new();
         for (name, owner) in in_order(raw) {
-            match owners.get(name.text.as_str()) {
-                None => {
-                    owners.insert(name.text.as_str(), owner);
-                }
-                Some(first) => {
+            match owners.entry(name.text.as_str()) {
+                Entry::Vacant(place) => _ = place.insert(owner),
+                Entry::Occupied(first) => {
                     let message = format!("the name {} is used twice", quote(&name.text));
                     let found = mistakes.add(name.span, message);
-                    if let Some(first) = first.name(raw) {
+                    if let Some(first) = first.get().name(raw) {
                         found.related(first.span, "first used here");
                     }
                 }
@@ -108,6 +107,9 @@ impl<'r> Names<'r> {
 
     /// Reports patterns that cover a NIC or a flat.
     fn check_covered(&self, raw: &Raw, mistakes: &mut Mistakes) {
+        if self.prefixes.is_empty() {
+            return;
+        }
         for (name, owner) in in_order(raw) {
             if matches!(owner, Owner::Network(_)) {
                 continue;

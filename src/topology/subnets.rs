@@ -39,7 +39,7 @@ impl Index {
             collect(&nic.subnets, Owner::Nic(index));
         }
         // A network sorts before all that it contains, so that each one overlaps the last root or none.
-        all.sort_by_key(|owned| (owned.net, owned.span));
+        all.sort_by_cached_key(|owned| (bits(owned.net), owned.span));
         let mut roots: Vec<Owned> = Vec::with_capacity(all.len());
         for next in all {
             match roots.last() {
@@ -75,6 +75,15 @@ impl Index {
         let after = self.vague.partition_point(|vague| *vague <= net);
         after.checked_sub(1).and_then(|at| self.vague.get(at)).is_some_and(|vague| vague.contains(&net))
     }
+}
+
+/// What tells two networks apart in the order of [`IpNet`], as numbers that are quicker to compare.
+fn bits(net: IpNet) -> (bool, u128, u8) {
+    let address = match net {
+        IpNet::V4(net) => net.addr().to_bits().into(),
+        IpNet::V6(net) => net.addr().to_bits(),
+    };
+    (!is_ipv4(net), address, net.prefix_len())
 }
 
 pub(super) const fn is_ipv4(net: IpNet) -> bool {
