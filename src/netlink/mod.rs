@@ -89,3 +89,28 @@ pub fn take_apart(bytes: &[u8]) {
     }
     attributes(bytes, definition);
 }
+
+/// The sets of a batch with their elements, taken apart as those of a dump are: for benchmarks.
+#[doc(hidden)]
+pub fn sets_of(batch: &[u8]) -> Vec<crate::ruleset::Set> {
+    let mut sets = Vec::new();
+    for message in wire::Messages(batch) {
+        let Some((_, _, attributes)) = message.nfgen() else { continue };
+        match message.nft_type() {
+            Some(wire::msg::NEWSET) => sets.extend(decode_set::set(attributes).map(|set| {
+                let dump = set.dump();
+                (set, dump)
+            })),
+            Some(wire::msg::NEWSETELEM) => {
+                let name = attr::find(attributes, wire::nfta::ELEM_LIST_SET).map(attr::text);
+                let of = sets.iter_mut().find(|(set, _)| Some(&*set.set.name) == name.as_deref());
+                if let Some((_, dump)) = of {
+                    dump.add(attributes);
+                }
+            }
+            _ => {}
+        }
+    }
+    let filled = sets.into_iter().filter_map(|(mut set, dump)| set.fill(dump).is_ok().then_some(set.set));
+    filled.collect()
+}
