@@ -28,8 +28,8 @@ impl Elements {
     }
 
     /// Elements in any order; of those with the same key the first stays.
-    pub fn first_of_each(mut items: Vec<Item>) -> Self {
-        items.sort_by(|(a, _), (b, _)| a.cmp(b));
+    pub fn first_of_each(items: Vec<Item>) -> Self {
+        let mut items = sorted(items);
         items.dedup_by(|later, earlier| later.0 == earlier.0);
         Self { items }
     }
@@ -113,8 +113,8 @@ impl Elements {
     }
 
     /// Of those with the same key the last stays, as in every map.
-    fn last_of_each(mut items: Vec<Item>) -> Self {
-        items.sort_by(|(a, _), (b, _)| a.cmp(b));
+    fn last_of_each(items: Vec<Item>) -> Self {
+        let mut items = sorted(items);
         items.dedup_by(|later, earlier| {
             let same = later.0 == earlier.0;
             if same {
@@ -124,6 +124,23 @@ impl Elements {
         });
         Self { items }
     }
+}
+
+/// Sorts by key, those with the same key as they came.
+///
+/// Elements are large and a hash table hands them out in no order: their places are sorted instead, by the first
+/// bytes of their keys, which decide for next to all.
+fn sorted(items: Vec<Item>) -> Vec<Item> {
+    if items.is_sorted_by(|(a, _), (b, _)| a <= b) {
+        return items;
+    }
+    let mut places: Vec<(u128, usize)> =
+        items.iter().zip(0..).map(|((key, _), at)| (key.head(), at)).collect();
+    places.sort_unstable_by(|(a, a_at), (b, b_at)| {
+        a.cmp(b).then_with(|| items[*a_at].0.cmp(&items[*b_at].0)).then(a_at.cmp(b_at))
+    });
+    let mut items: Vec<Option<Item>> = items.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|(_, at)| items[at].take()).collect()
 }
 
 /// A walk over elements.
@@ -192,5 +209,53 @@ impl<'de> Deserialize<'de> for Elements {
         }
 
         deserializer.deserialize_map(Map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ruleset::Aside;
+
+    /// The same as in a map of the standard library, whatever the keys and their order.
+    #[test]
+    fn it_is_a_map() {
+        let mut random = 0x1505_1a17_u32;
+        let mut next = |below: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) % below
+        };
+        for _ in 0..500 {
+            let items: Vec<Item> = (0..next(60))
+                .map(|number| {
+                    // Of few bytes, so that there are equal ones; of all lengths, shorter and longer than in place.
+                    let mut end = |length| (0..length).map(|_| next(3) as u8).collect::<Vec<_>>();
+                    let (first, last) = (end(20), end(20));
+                    let length = [0, 1, 2, 3, 16, 20][next(6) as usize];
+                    let key = match next(2) {
+                        0 => ElementKey::value(&first[..length]),
+                        _ => ElementKey::range(&first[..length], &last[..length]),
+                    };
+                    (
+                        key,
+                        ElementData {
+                            verdict: None,
+                            value: Some([number as u8].into()),
+                            origin: Aside(None),
+                        },
+                    )
+                })
+                .collect();
+            let map: std::collections::BTreeMap<_, _> =
+                items.iter().map(|(key, data)| ((key.first(), key.last()), (key, data))).collect();
+            let elements: Elements = items.iter().cloned().collect();
+            assert!(elements.iter().eq(map.values().copied()));
+            let reversed: Vec<Item> = items.iter().rev().cloned().collect();
+            assert_eq!(Elements::first_of_each(reversed), elements);
+            for (key, data) in map.values() {
+                assert_eq!(elements.get(key), Some(*data));
+                assert_eq!(elements.last_up_to(key), Some((*key, *data)));
+            }
+        }
     }
 }

@@ -170,6 +170,16 @@ impl ElementKey {
         }
     }
 
+    /// The first 16 bytes of the lower end as a number, zeros behind a shorter one: keys that differ in it are in
+    /// its order.
+    pub(super) fn head(&self) -> u128 {
+        let mut head = [0; 16];
+        let first = self.first();
+        let length = first.len().min(head.len());
+        head[..length].copy_from_slice(&first[..length]);
+        u128::from_be_bytes(head)
+    }
+
     /// The lower end.
     pub fn first(&self) -> &[u8] {
         self.ends().0
