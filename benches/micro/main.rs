@@ -15,6 +15,7 @@ use isoplan::approach::{Desired, desired};
 use isoplan::diff::{LiveState, diff};
 use isoplan::intent::Intent;
 use isoplan::netlink;
+use isoplan::ruleset::Aside;
 use isoplan::topology::{Topology, parse};
 
 /// Bridges.
@@ -29,7 +30,13 @@ fn planned(text: &str) -> (Topology, Desired) {
 /// A host that has been given this rule set, and nothing to do for its sysctls.
 fn host_with(desired: &Desired) -> LiveState {
     let sysctls = desired.sysctls.iter().map(|sysctl| (sysctl.key.clone(), sysctl.value.clone())).collect();
-    LiveState { ruleset: desired.ruleset.clone(), sysctls, ..LiveState::default() }
+    let mut ruleset = desired.ruleset.clone();
+    // Live rules are known by their handles.
+    let chains = ruleset.values_mut().flat_map(|table| table.chains.values_mut());
+    for (handle, rule) in (1..).zip(chains.flat_map(|chain| &mut chain.rules)) {
+        rule.handle = Aside(Some(handle));
+    }
+    LiveState { ruleset, sysctls, ..LiveState::default() }
 }
 
 fn micro(criterion: &mut Criterion) {

@@ -8,11 +8,12 @@ pub(super) const WRONG: &str = "not an even number of hexadecimal digits in lowe
 const DIGITS: [u8; 16] = *b"0123456789abcdef";
 
 pub(super) fn encode(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 pub(super) fn decode<B: FromIterator<u8>>(text: &str) -> Option<B> {
