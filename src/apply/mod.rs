@@ -41,7 +41,7 @@ use crate::diff::{Diff, LiveState, SysctlWrite, diff, restoring, same_tables, ta
 use crate::flows::keep::Kept;
 use crate::live;
 use crate::netlink::{CommitError, Nftables, encode};
-use crate::ruleset::{Op, Ruleset};
+use crate::ruleset::{Expr, Op, Ruleset};
 use crate::saved::elements;
 
 /// How often a transaction is tried when others keep changing the rule set.
@@ -163,6 +163,8 @@ fn carry_out_as(
     if let Some(entry) = entry {
         let _ = entry.finish();
     }
+    // A rule that isoplan does not know may have changed elements until the transaction took it away.
+    let generation = generation.filter(|_| !has_unknown_rules(&before.ruleset));
     let found = read_back::read_back(nftables, state, desired, &planned.ops, generation);
     let found = found.map_err(Error::NotReadBack)?;
     if !found.left.is_empty() {
@@ -172,6 +174,14 @@ fn carry_out_as(
     let many = many.map(|set| set.elements.len()).sum();
     left::keep(state, found.generation, &found.steady, Stored::find(state, &made), many);
     Ok(report)
+}
+
+/// Whether a rule has an expression that isoplan does not know, such as nft's `add @SET { … }`, by which packets
+/// change elements without a transaction.
+fn has_unknown_rules(ruleset: &Ruleset) -> bool {
+    let chains = ruleset.values().flat_map(|table| table.chains.values());
+    let mut exprs = chains.flat_map(|chain| &chain.rules).flat_map(|rule| &rule.exprs);
+    exprs.any(|expr| matches!(expr, Expr::Unknown { .. }))
 }
 
 /// Whether the last change made this very policy: what others have taken away since is put back. The way back

@@ -84,7 +84,8 @@ fn quick(
             && counted.contains(&(*family, Arc::clone(&set.name)))
         {
             for (key, data) in elements {
-                if !nftables.has_element(*family, set, (key, data), generation)? {
+                // Also where it could not be asked for: then everything is read.
+                if !nftables.has_element(*family, set, (key, data), generation).unwrap_or(false) {
                     return Ok(None);
                 }
             }

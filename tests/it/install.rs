@@ -505,7 +505,8 @@ fn killed_at_any_moment_it_boots_and_can_be_finished() {
 
     let mut random = Random::from_environment();
     let (mut kills, mut tries, mut unfinished) = (0_u32, 0_u32, 0_u32);
-    while kills < KILLS {
+    // Until kills came in the middle often enough, however busy the machine is.
+    while kills < KILLS || unfinished <= 20 {
         let which = usize::try_from(random.next() % 4).expect("a small number");
         let after = random.up_to(limit);
         let was_running = run_and_kill(&image, &runs[which], after);
@@ -529,7 +530,6 @@ fn killed_at_any_moment_it_boots_and_can_be_finished() {
         }
     }
     eprintln!("{tries} runs, {kills} killed: {unfinished} times in the middle");
-    assert!(unfinished > 20, "the kills came all too early or all too late");
     image.uninstall().ok();
     assert_eq!(image.files(), before);
 }

@@ -108,7 +108,8 @@ fn killed_at_any_moment_the_rules_are_old_or_new() {
         let mut random = Random::from_environment();
         let mut state = State::Nothing;
         let (mut kills, mut runs, mut old, mut new) = (0_u32, 0_u32, 0_u32, 0_u32);
-        while kills < KILLS {
+        // Until kills came early enough and late enough, however busy the machine is.
+        while kills < KILLS || old.min(new) <= 20 {
             let others: Vec<State> = looks.keys().copied().filter(|other| *other != state).collect();
             let to = others[usize::from(random.next().is_multiple_of(2))];
             let after = random.up_to(limit);
@@ -133,7 +134,6 @@ fn killed_at_any_moment_the_rules_are_old_or_new() {
             }
         }
         eprintln!("{runs} runs, {kills} killed: {old} times the old rules, {new} times the new");
-        assert!(old > 20 && new > 20, "the kills came all too early or all too late");
 
         // However often it was cut short, it knows where it started from and gets to where it is sent.
         isoplan.run(&["apply", "b.toml", "--yes"]).ok();
@@ -164,7 +164,7 @@ fn killed_at_any_moment_a_rollback_leads_back() {
             Some(file) => vec!["apply", file, "--yes"],
             None => vec!["remove", "--yes"],
         };
-        while kills < KILLS_OF_ROLLBACK {
+        while kills < KILLS_OF_ROLLBACK || old.min(new) <= 10 {
             let first = files[usize::try_from(random.next() % 4).expect("small")];
             let then = files[usize::try_from(random.next() % 4).expect("small")];
             if first == then {
@@ -205,7 +205,6 @@ fn killed_at_any_moment_a_rollback_leads_back() {
             assert_eq!(everything(&host), before, "{first:?} -> {then:?}, killed: {killed:?}");
         }
         eprintln!("{kills} kills: {old} times as before the kill, {new} times otherwise");
-        assert!(old > 10 && new > 10, "the kills came all too early or all too late");
     });
 }
 
@@ -222,7 +221,7 @@ fn killed_at_any_moment_a_change_is_confirmed_or_gone() {
         isoplan.run(&["rollback", "--yes"]).ok();
         let mut random = Random::from_environment();
         let (mut limit, mut kills, mut kept, mut gone) = (Duration::from_millis(40), 0, 0, 0);
-        while kills < KILLS_OF_CONFIRM {
+        while kills < KILLS_OF_CONFIRM || kept.min(gone) <= 5 {
             let within: &[&str] = &["apply", "b.toml", "--yes", "--confirm-within", "1h"];
             let of_confirm = random.next().is_multiple_of(3);
             let killed = if of_confirm {
@@ -265,6 +264,5 @@ fn killed_at_any_moment_a_change_is_confirmed_or_gone() {
             });
         }
         eprintln!("{kills} kills: {kept} times kept, {gone} times gone");
-        assert!(kept > 5 && gone > 5, "the kills came all too early or all too late");
     });
 }
