@@ -43,7 +43,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         }
     }
     // The large one has more pairs than anybody waits for.
-    let probed = if bench.smoke { 1 } else { FIXTURES.len() };
+    let probed = if bench.smoke || bench.quick { 1 } else { FIXTURES.len() };
     let (without, with) = REPETITIONS_OF_PROBES;
     for _ in 0..bench.repetitions(without) {
         for (name, size) in &labs[..probed] {
