@@ -82,13 +82,14 @@ pub fn read_knowing(
 ) -> Result<(LiveState, Steady), Error> {
     let snapshot = nftables.read_tables_knowing(TABLE_NAME, known).map_err(Error::Ruleset)?;
     let sysctls = sysctls(keys, &journal)?;
+    let (links, addresses) = links_and_addresses();
     let live = LiveState {
         ruleset: snapshot.tables,
         generation: snapshot.generation,
         sysctls,
         journal,
-        links: links().ok(),
-        addresses: addresses(),
+        links,
+        addresses,
         kept: Kept::default(),
     };
     Ok((live, snapshot.steady))
@@ -157,29 +158,21 @@ pub fn deviating(switch: &str, value: &str) -> Vec<(SysctlKey, String)> {
         .collect()
 }
 
-/// This host's own addresses by link, but for loopback and link-local ones. None where they cannot be read:
-/// only remarks depend on them.
-pub(crate) fn addresses() -> BTreeMap<String, BTreeSet<IpAddr>> {
+/// The names of all links, and this host's own addresses by link but for loopback and link-local ones. No names and
+/// no addresses where they cannot be read: only remarks depend on them.
+pub(crate) fn links_and_addresses() -> (Option<BTreeSet<String>>, BTreeMap<String, BTreeSet<IpAddr>>) {
+    let Ok((links, all)) = netlink::links_and_addresses() else { return Default::default() };
+    let names: BTreeMap<u32, &str> = links.iter().map(|link| (link.index, link.name.as_str())).collect();
+    let on_link_only = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_loopback(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.is_loopback(),
+    };
     let mut addresses: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
-    for entry in nix::ifaddrs::getifaddrs().into_iter().flatten() {
-        let Some(address) = entry.address else { continue };
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        let v6 = address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
-        let on_link_only = |address: &IpAddr| match address {
-            IpAddr::V4(address) => address.is_link_local() || address.is_loopback(),
-            IpAddr::V6(address) => address.is_unicast_link_local() || address.is_loopback(),
-        };
-        if let Some(address) = v4.or(v6).filter(|address| !on_link_only(address)) {
-            addresses.entry(entry.interface_name).or_default().insert(address);
+    for found in all.iter().filter(|found| !on_link_only(found.address.addr())) {
+        // A link that came since the links were read has no name yet.
+        if let Some(name) = names.get(&found.link) {
+            addresses.entry((*name).to_owned()).or_default().insert(found.address.addr());
         }
     }
-    addresses
-}
-
-/// The names of all links. `/proc/net` would show the main thread's namespace (proc(5)).
-pub(crate) fn links() -> io::Result<BTreeSet<String>> {
-    let text = fs::read_to_string("/proc/thread-self/net/dev")?;
-    // Two lines of headings, then "  eth0: ...".
-    let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
-    Ok(names.map(|(name, _)| name.trim().to_owned()).collect())
+    (Some(links.into_iter().map(|link| link.name).collect()), addresses)
 }

@@ -52,7 +52,7 @@ pub use ffi::{link_address, netns_cookie};
 pub use foreign::Foreign;
 pub use read::{Known, Snapshot, Steady};
 pub use route::{RouteFound, RouteQuery, route};
-pub use rtnl::host;
+pub use rtnl::{host, links_and_addresses};
 pub use socket::Nftables;
 pub use tc::{TcAction, TcFilter, filters};
 pub use trace::{Told, TraceSocket};

@@ -13,8 +13,8 @@ use crate::vigil::{Event, Level};
 impl Watch<'_> {
     /// Says what is new beside the topology.
     pub(super) fn remark(&mut self) {
-        let live =
-            LiveState { links: live::links().ok(), addresses: live::addresses(), ..LiveState::default() };
+        let (links, addresses) = live::links_and_addresses();
+        let live = LiveState { links, addresses, ..LiveState::default() };
         let intent = Intent::new(&self.config.topology);
         let mut found: BTreeSet<String> = BTreeSet::new();
         let around = Surroundings::new(&intent, &live);
