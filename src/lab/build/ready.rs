@@ -33,7 +33,7 @@ const MARK: [u8; 8] = *b"isoplan?";
 /// The IPv6 routes of the namespace that this thread is in, proc_pid_net(5).
 const ROUTES: &str = "/proc/thread-self/net/ipv6_route";
 /// Far above what anything here needs: a limit, not a measure.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 /// How long to wait for an arrival before everything that is missing is sent again, ms.
 const AGAIN: u16 = 1;
 
