@@ -84,7 +84,9 @@ impl<'r> Figures<'r> {
     pub(super) fn ratios(self, base: &str) -> String {
         let others: Vec<_> = self.contenders().into_iter().filter(|who| *who != base).collect();
         self.table(&others, |work, size, who| {
-            let ratio = ratios(self.samples(work, size, who), self.samples(work, size, base));
+            let mut ratio = ratios(self.samples(work, size, who), self.samples(work, size, base));
+            // Nothing can be said beside nothing.
+            ratio.retain(|ratio| ratio.is_finite());
             Quartiles::of(&ratio).map(|ratio| format!("{}x", significant(ratio.median)))
         })
     }
