@@ -17,9 +17,9 @@ use plotters::style::{Color as _, IntoFont as _, RGBColor, ShapeStyle, TextStyle
 use super::super::report::Quartiles;
 
 /// Width and height of a plot.
-const SIZE: (u32, u32) = (720, 500);
+const SIZE: (u32, u32) = (760, 500);
 /// What is beside the axes: left, right, top, bottom.
-const MARGIN: (i32, i32, i32, i32) = (96, 248, 48, 68);
+const MARGIN: (i32, i32, i32, i32) = (108, 276, 48, 68);
 /// Pixels from one name to the next.
 const NAME_HEIGHT: i32 = 25;
 const INK: RGBColor = RGBColor(34, 34, 34);
