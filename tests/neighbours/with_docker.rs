@@ -174,16 +174,17 @@ fn changes_under_traffic(site: &Site) {
         site.isoplan.run(&["apply", "other.toml", "--yes"]).ok();
         site.isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
     }
-    for id in ["F3", "F5", "F6", "F9"] {
-        let chain =
-            site.host.nft(&["-a", "list", "chain", "inet", "isoplan", "forward"]).expect("list a chain");
-        let rule = chain
+    let rules =
+        [("forward", "F3"), ("forward", "F5"), ("forward", "F6"), ("forward", "F23"), ("by_link", "F9")];
+    for (chain, id) in rules {
+        let listed = site.host.nft(&["-a", "list", "chain", "inet", "isoplan", chain]).expect("list a chain");
+        let rule = listed
             .lines()
             .find(|line| line.contains(&format!("\"{id} ")))
-            .unwrap_or_else(|| panic!("no {id}:\n{chain}"));
+            .unwrap_or_else(|| panic!("no {id}:\n{listed}"));
         let handle = rule.rsplit(' ').next().expect("a handle");
         site.host
-            .nft(&["delete", "rule", "inet", "isoplan", "forward", "handle", handle])
+            .nft(&["delete", "rule", "inet", "isoplan", chain, "handle", handle])
             .expect("delete a rule");
         site.isoplan.run(&["apply", "topology.toml", "--yes"]).ok();
     }
