@@ -199,7 +199,7 @@ impl Change {
 
     fn measure(&self, bench: &mut Bench, ground: &mut Ground) -> Result<()> {
         let rounds = bench.repetitions(if self.size >= 10_000 { 5 } else { 9 });
-        let limit = Duration::from_secs(if bench.quick { 4 } else { 12 });
+        let limit = Duration::from_secs(if bench.quick { 2 } else { 12 });
         let requests = ground.file("requests", floor::requests(&self.without.tables))?;
         in_turns(bench, &self.what(), rounds, limit, &CONTENDERS, |bench, who, round| {
             let is_first = round == 0;

@@ -117,7 +117,7 @@ fn measure(bench: &mut Bench, cores: Cores, size: usize) -> Result<()> {
 fn in_turns(bench: &mut Bench, cores: Cores, work: &Work, sites: &[Site], size: usize) -> Result<()> {
     let rounds = match (bench.smoke, bench.quick) {
         (true, _) => 1,
-        (_, true) => work.rounds.div_ceil(3),
+        (_, true) => work.rounds.div_ceil(4),
         _ => work.rounds,
     };
     let slice = match (bench.smoke, bench.quick) {
