@@ -74,6 +74,17 @@ pub enum Way {
 }
 
 impl Way {
+    /// Every way.
+    pub const ALL: [Self; 7] = [
+        Self::Open,
+        Self::Published,
+        Self::PublishedAndExceptions,
+        Self::Answers,
+        Self::AnswersAndExceptions,
+        Self::Exceptions,
+        Self::Blocked,
+    ];
+
     /// The word that the matrix shows.
     pub const fn as_str(self) -> &'static str {
         match self {

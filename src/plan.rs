@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::approach::{Approach, Desired, SysctlKey, desired, keep};
@@ -172,7 +173,7 @@ fn beside(intent: &Intent<'_>, live: &LiveState) -> (Vec<String>, Vec<String>) {
 pub const JSON_VERSION: u32 = 1;
 
 /// A plan as JSON: `docs/json.md`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanJson<'p> {
     /// [`JSON_VERSION`].
     pub version: u32,
@@ -181,6 +182,7 @@ pub struct PlanJson<'p> {
     /// The file.
     pub topology: &'p str,
     /// The approach.
+    #[schemars(extend("enum" = ["nftables", "sysctl"]))]
     pub approach: &'static str,
     /// Whether anything differs.
     pub differs: bool,
@@ -211,7 +213,7 @@ pub struct PlanJson<'p> {
 }
 
 /// Numbers of changes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Summary {
     /// To create.
     pub create: usize,
@@ -224,11 +226,13 @@ pub struct Summary {
 }
 
 /// One change.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ChangeJson<'p> {
     /// `create`, `change` or `delete`.
+    #[schemars(extend("enum" = Action::WORDS))]
     pub action: &'static str,
     /// `table`, `set`, `element`, `chain`, `rule` or `sysctl`.
+    #[schemars(extend("enum" = crate::diff::Kind::WORDS))]
     pub kind: &'static str,
     /// `inet isoplan`; absent for a sysctl.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -251,7 +255,7 @@ pub struct ChangeJson<'p> {
 }
 
 /// A topology entry.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct OriginJson {
     /// `nic eth1`.
     pub entry: String,
@@ -338,6 +342,10 @@ impl Plan<'_> {
     /// Remarks that a reader should see besides the changes.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = self.open_connections();
+        let of_the_file = self.topology.remarks();
+        remarks.extend(
+            of_the_file.into_iter().map(|remark| format!("Line {}: {}", remark.line, remark.message)),
+        );
         if !self.absent.is_empty() {
             let names = first(&self.absent);
             let rules = match self.desired.approach {

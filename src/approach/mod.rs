@@ -16,6 +16,7 @@ pub use nftables::keep;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::intent::{Intent, IpFamily};
@@ -23,7 +24,7 @@ use crate::ruleset::{Family, Ruleset};
 use crate::topology::{ApproachName, EntryId};
 
 /// An approach that packets are sent against: those that isoplan applies, and those to compare with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Approach {
     /// The host as it is without any: the control.
@@ -80,7 +81,7 @@ impl From<ApproachName> for Approach {
 /// A sysctl by its path below `/proc/sys`, for example `net/ipv4/conf/eth1.100/forwarding`.
 ///
 /// Slashes and not dots, because the name of an interface may hold dots (sysctl.d(5)).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SysctlKey(pub String);
 

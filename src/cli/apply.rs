@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::host::Host;
@@ -22,7 +23,8 @@ use crate::ruleset::Op;
 use crate::topology::{EntryId, Topology};
 
 /// Shows the plan, asks, applies it in one transaction, writes the sysctls, and reads everything back.
-/// Either all of it is done or nothing. Drops are in place before forwarding is switched on.
+/// Either all of it is done or nothing. Drops are in place before forwarding is switched on. `isoplan rollback`
+/// undoes it.
 ///
 /// In place of a topology it takes a plan that `isoplan plan -o FILE` saved: then it does exactly that, or
 /// refuses because it is not what is to be done any more.
@@ -58,9 +60,11 @@ pub(super) struct Args {
     state: StateArgs,
 }
 
-#[derive(Serialize)]
-struct ApplyJson<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ApplyJson<'a> {
+    /// [`JSON_VERSION`](crate::plan::JSON_VERSION).
     version: u32,
+    /// `apply`.
     kind: &'static str,
     /// Whether the kernel was changed.
     applied: bool,

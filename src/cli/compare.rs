@@ -56,7 +56,7 @@ when it does not and one of its probes could not be tested. Known residuals coun
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if let Some(path) = &args.html {
-        file::not_input(path, Some(&args.topology.topology))?;
+        file::free_for_document(path, &args.topology.topology)?;
     }
     let (text, topology) = args.topology.with_text(output)?;
     let chosen = Approach::from(topology.isolation.approach);
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if let Some(path) = &args.html {
         let page = render::comparison::page(&document)
             .map_err(|error| Failure::new("cannot make the page").because(error.to_string()))?;
-        write(path, &page)?;
+        file::write_document(path, &page)?;
     }
     if args.json {
         output.json(&document)?;
@@ -125,10 +125,4 @@ pub(super) fn exit(comparison: &Comparison, chosen: Approach) -> Exit {
         Conclusion::Leaks => Exit::Leak,
         Conclusion::Unknown => Exit::Failed,
     }
-}
-
-/// Writes a file that the user named.
-pub(super) fn write(path: &std::path::Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text)
-        .map_err(|error| Failure::new(format!("cannot write {}", path.display())).because(error.to_string()))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::apply::{lock, lock_saying};
@@ -33,9 +34,11 @@ pub(super) struct Args {
     state: StateArgs,
 }
 
-#[derive(Serialize)]
-struct ConfirmJson<'c> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ConfirmJson<'c> {
+    /// [`JSON_VERSION`](crate::plan::JSON_VERSION).
     version: u32,
+    /// `confirm`.
     kind: &'static str,
     /// Whether the change stays.
     confirmed: bool,
@@ -43,6 +46,7 @@ struct ConfirmJson<'c> {
     in_place: bool,
     /// Whether it was undone because its time was over.
     rolled_back: bool,
+    /// The change.
     of: OfJson<'c>,
 }
 

@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// Print the differences as JSON (docs/json.md)
     #[arg(long)]
     json: bool,
+    /// Print Markdown, as a bot posts it below a pull request (docs/review.md)
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
     /// Exit with 2 when there are differences
     #[arg(long)]
     detailed_exitcode: bool,
@@ -38,6 +41,8 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let comparison = Comparison::new(&Intent::new(&old), &Intent::new(&new));
     if args.json {
         output.json(&render::meaning::json(&comparison, &old, &new))?;
+    } else if args.markdown {
+        output.data(&render::review::diff(&comparison, &old, &new, args.all))?;
     } else {
         output.data(&render::meaning::text(&comparison, &old, &new, output.style(args.all)))?;
     }

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Output, file};
@@ -31,21 +32,31 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct DraftJson<'d> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct DraftJson<'d> {
+    /// [`JSON_VERSION`](crate::plan::JSON_VERSION).
     version: u32,
+    /// `discover`.
     kind: &'static str,
+    /// The topology file.
     draft: &'d str,
+    /// Each NIC of it.
     nics: Vec<NicJson<'d>>,
+    /// What of this host the file does not have, and why.
     left_out: &'d [String],
+    /// What to look at before it is applied.
     remarks: &'d [String],
+    /// What could not be read; what is said of it is a guess.
     unseen: &'d [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct NicJson<'d> {
+    /// Its name.
     name: &'d str,
+    /// The role that was guessed.
     role: String,
+    /// What the guess rests on.
     evidence: &'d [String],
 }
 

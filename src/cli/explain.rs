@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Output;
@@ -86,13 +87,17 @@ fn approaches() -> impl clap::builder::TypedValueParser<Value = Approach> {
     })
 }
 
-#[derive(Serialize)]
-struct ExplainJson<'e> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ExplainJson<'e> {
+    /// [`JSON_VERSION`].
     version: u32,
+    /// `explain`.
     kind: &'static str,
+    /// The file, as it was named.
     topology: &'e str,
     /// The answer in one sentence.
     answer: String,
+    /// All of it.
     #[serde(flatten)]
     explanation: &'e Explanation,
 }

@@ -1,8 +1,8 @@
 //! Files that isoplan writes where the user says.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::error::{Exit, Failure};
@@ -58,6 +58,33 @@ pub(super) fn write(path: &Path, bytes: &[u8], replace: Replace<'_>) -> Result<(
     })
 }
 
+/// Checks that [`write_document`] will find nothing in its way that can be seen before the work is done.
+pub(super) fn free_for_document(path: &Path, input: &Path) -> Result<(), Failure> {
+    not_input(path, Some(input))?;
+    plain(path).map_err(|error| cannot_write(path, &error))?;
+    Ok(())
+}
+
+/// Writes a document for people and for other programs, whole or not at all, in place of one that is there. Whoever
+/// the umask lets may read it, or whoever could read the one before. A symbolic link is refused as by [`write`].
+pub(super) fn write_document(path: &Path, text: &str) -> Result<(), Failure> {
+    let put = || {
+        let there = plain(path)?;
+        let directory = directory_of(path);
+        // tempfile hands the mode to open(2), which takes away what the umask says.
+        let mode = Permissions::from_mode(0o666);
+        let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        if let Some(there) = there {
+            file.as_file().set_permissions(there.permissions())?;
+        }
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(directory)?.sync_all()
+    };
+    put().map_err(|error| cannot_write(path, &error))
+}
+
 /// A file could not be written.
 pub(super) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::new(format!("cannot write {}", path.display())).because(without_path(error));
@@ -75,18 +102,8 @@ fn without_path(error: &io::Error) -> String {
 }
 
 fn put(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        // A device would be replaced by a file.
-        Ok(there) if !there.is_file() => {
-            return Err(io::Error::other("it is there, and it is not a plain file"));
-        }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    plain(path)?;
+    let directory = directory_of(path);
     // With a name that nobody can guess, and mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(bytes)?;
@@ -94,4 +111,19 @@ fn put(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
     let persisted = if force { file.persist(path) } else { file.persist_noclobber(path) };
     persisted.map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
+}
+
+/// The plain file that is there, if one is.
+fn plain(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        // A device would be replaced by a file.
+        Ok(there) if !there.is_file() => Err(io::Error::other("it is there, and it is not a plain file")),
+        Ok(there) => Ok(Some(there)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

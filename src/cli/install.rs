@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Output;
@@ -58,10 +59,15 @@ pub(super) struct Args {
     force: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct FileJson<'c> {
+    /// Below the root.
     path: String,
+    /// What it is.
+    #[schemars(extend("enum" = ["file", "link"]))]
     kind: &'static str,
+    /// What is done, or would be.
+    #[schemars(extend("enum" = ["create", "change", "keep", "remove", "gone", "leave", "force"]))]
     action: &'static str,
     /// What it is for; absent of what goes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,14 +80,19 @@ pub(super) struct FileJson<'c> {
     mode: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct InstallJson<'c> {
+    /// [`JSON_VERSION`](crate::plan::JSON_VERSION).
     version: u32,
+    /// `install` or `uninstall`.
     kind: &'static str,
     /// Whether it is in place, or gone, at the end of this run.
     done: bool,
+    /// Where: `/`, or what `--root` says.
     root: String,
+    /// Every place that is of isoplan, or is to be, in the order of writing.
     files: Vec<FileJson<'c>>,
+    /// What was run afterwards, or would be.
     commands: Vec<String>,
 }
 
@@ -103,7 +114,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     let commands = commands(args, &changes);
     if !args.json {
         output.data(&listing(&root, &changes, &commands, args.all || args.dry_run))?;
-        warn(args, &root, output);
+        warn(args, &root, &changes, output);
     }
     if in_the_way && !args.dry_run {
         return Err(refused(&root, &changes));
@@ -375,8 +386,20 @@ fn refused(root: &Root, changes: &[Change]) -> Failure {
     failure.hint("move them away, or have them replaced: --force. Settings of your own: systemctl edit isoplan.service")
 }
 
+/// The unit that a link keeps from starting without isoplan.
+fn required_for(change: &Change) -> Option<&str> {
+    let (directory, _) = change.path.strip_prefix("etc/systemd/system/")?.split_once('/')?;
+    directory.strip_suffix(".requires")
+}
+
 /// What is installed and will not do what it should.
-fn warn(args: &Args, root: &Root, output: &mut Output) {
+fn warn(args: &Args, root: &Root, changes: &[Change], output: &mut Output) {
+    // The options of an earlier run do not last, and this one fails open: said where nobody reads the list as well.
+    for unit in changes.iter().filter(|change| change.action == Action::Remove).filter_map(required_for) {
+        output.note(&format!(
+            "{unit} will start without isolation when the topology cannot be applied; as before: --require-for {unit}"
+        ));
+    }
     if let Some(exec) = &args.exec_path
         && !root.has(exec.trim_start_matches('/'))
     {

@@ -10,10 +10,11 @@ use std::process::Command;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use comfy_table::{Table, presets};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Output;
-use super::topology::TopologyArg;
+use super::topology::{STDIN, TopologyArg};
 use crate::approach::Approach;
 use crate::error::{Exit, Failure};
 use crate::intent::Intent;
@@ -48,8 +49,9 @@ const AFTER_HELP: &str = "\
 The host has the links and addresses of the topology. Each network has two containers on it, each
 NIC a server and a router on its network. The container engine's rules are there; isoplan's are not
 before they are applied inside, or with --approach. Each peer answers on port 7 (echo, UDP and TCP)
-and port 80 (HTTP). Nothing of this machine's own network is touched, and everything ends with the
-command. Root is not needed where user namespaces are allowed.
+and port 80 (HTTP). ISOPLAN_TOPOLOGY is the file, for `isoplan explain`. Nothing of this machine's
+own network is touched, and everything ends with the command. Root is not needed where user
+namespaces are allowed.
 
 Examples:
   isoplan lab topology.toml
@@ -67,18 +69,25 @@ fn approaches() -> impl clap::builder::TypedValueParser<Value = Approach> {
     })
 }
 
-#[derive(Serialize)]
-struct PeersJson<'p> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct PeersJson<'p> {
+    /// [`JSON_VERSION`](crate::plan::JSON_VERSION).
     version: u32,
+    /// `lab`.
     kind: &'static str,
+    /// The file, as it was named.
     topology: &'p str,
+    /// Everybody but the host.
     peers: Vec<PeerJson<'p>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PeerJson<'p> {
+    /// Its name, also of its namespace.
     name: &'p str,
+    /// What it is, in words.
     what: String,
+    /// Its own, with the length of the prefix; the ones to use by default first.
     addresses: Vec<String>,
     /// Routed behind it.
     behind: Vec<String>,
@@ -208,6 +217,10 @@ fn host(
         }
         words => host.command(words),
     };
+    // What `isoplan explain` reads where no other file is named. The directory is the one outside.
+    if session.file != STDIN {
+        command.env("ISOPLAN_TOPOLOGY", &session.file);
+    }
     // This very program is found inside, installed or not.
     if let Some(path) = with_own_directory() {
         command.env("PATH", path);

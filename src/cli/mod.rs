@@ -12,6 +12,7 @@ mod file;
 mod host;
 mod install;
 mod lab;
+mod man;
 mod open;
 mod output;
 mod packets;
@@ -22,9 +23,11 @@ mod remove;
 mod render;
 mod rollback;
 mod saved;
+mod schema;
 mod snapshot;
 mod stage;
 mod status;
+mod template;
 mod topology;
 mod uninstall;
 mod verify;
@@ -36,6 +39,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::error::{Exit, Failure};
 pub use output::Output;
+pub use schema::{schema_kinds, schema_of};
 pub use stage::stage;
 
 /// Plans, proves and applies network isolation on a container host.
@@ -62,15 +66,18 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 A first session:
-  isoplan check topology.toml    is it right? who may talk to whom?
-  isoplan plan topology.toml     what would change? (changes nothing)
-  isoplan apply topology.toml    show it, ask, do it, read it back
-  isoplan status topology.toml   is it still in place? what was dropped?
-  isoplan remove                 take it all away again
+  isoplan discover -o topology.toml  draft it from this host; read it, mend it
+  isoplan check topology.toml        is it right? who may talk to whom?
+  isoplan plan topology.toml         what would change? (changes nothing)
+  isoplan apply topology.toml        show it, ask, do it, read it back
+  isoplan status topology.toml       is it still in place? what was dropped?
+  isoplan rollback                   undo the last apply
+  isoplan remove                     take it all away again
 
 With real packets, in throw-away namespaces; nothing changes on this host:
-  isoplan compare topology.toml  what does each approach stop?
-  isoplan verify topology.toml   does this one do what the file asks for?
+  isoplan lab topology.toml          a shell on such a host: try plan and apply in it
+  isoplan compare topology.toml      what does each approach stop?
+  isoplan verify topology.toml       does this one do what the file asks for?
 
 Without root, in an empty network namespace that ends with the command:
   unshare -rn isoplan plan topology.toml
@@ -96,51 +103,51 @@ enum ColorWhen {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check a topology file and show who may talk to whom
+    // In attributes, because a doc comment here would take away that of the arguments, which is the long help.
+    #[command(about = "Check a topology file and show who may talk to whom")]
     Check(check::Args),
-    /// Show what would change on this host, and change nothing
-    ///
-    /// In place of a topology it takes a plan that -o saved, and shows that again.
+    #[command(about = "Show what would change on this host, and change nothing")]
     Plan(plan::Args),
-    /// Carry out a plan: show it, ask, apply it in one transaction, read it back
-    ///
-    /// In place of a topology it takes a plan that `isoplan plan -o FILE` saved: then it does exactly that, or
-    /// refuses because it is not what is to be done any more.
+    #[command(about = "Carry out a plan: show it, ask, apply it in one transaction, read it back")]
     Apply(apply::Args),
-    /// Tell whether the policy is in place, and what it has dropped
+    #[command(about = "Tell whether the policy is in place, and what it has dropped")]
     Status(status::Args),
-    /// Take away what isoplan owns and restore the sysctls that it changed
+    #[command(about = "Take away what isoplan owns and restore the sysctls that it changed")]
     Remove(remove::Args),
-    /// Print the rule set of a topology as text; needs no privilege
+    #[command(about = "Print the rule set of a topology as text or as a document; needs no privilege")]
     Render(render::Args),
-    /// Show with real packets what each approach stops and what it does not
+    #[command(about = "Show with real packets what each approach stops and what it does not")]
     Compare(compare::Args),
-    /// Show with real packets that one approach does what the topology asks for
+    #[command(about = "Show with real packets that one approach does what the topology asks for")]
     Verify(verify::Args),
-    /// Open a shell, or run a command, on the host of a lab made from a topology
+    #[command(about = "Open a shell, or run a command, on the host of a lab made from a topology")]
     Lab(lab::Args),
-    /// Send probes in the lab that this is run in
+    #[command(about = "Send probes in the lab that this is run in")]
     Probe(probe::Args),
-    /// Send one packet in a lab made from a topology, and tell what decided about it
+    #[command(about = "Send one packet in a lab made from a topology, and tell what decided about it")]
     Explain(explain::Args),
-    /// Save what plans depend on of this host, for `plan --against`
+    #[command(about = "Save what plans depend on of this host, for `plan --against`")]
     Snapshot(snapshot::Args),
-    /// Show what changes in meaning between two topology files, and the rules that do it
+    #[command(about = "Show what changes in meaning between two topology files, and the rules that do it")]
     Diff(diff::Args),
-    /// Keep the change that `apply --confirm-within` made
+    #[command(about = "Keep the change that `apply --confirm-within` made")]
     Confirm(confirm::Args),
-    /// Undo the last apply: tables and sysctls, exactly
+    #[command(about = "Undo the last apply: tables and sysctls, exactly")]
     Rollback(rollback::Args),
-    /// Have a topology applied at boot, before the network is up
+    #[command(about = "Have a topology applied at boot, before the network is up")]
     Install(install::Args),
-    /// Take away what `install` made
+    #[command(about = "Take away what `install` made")]
     Uninstall(uninstall::Args),
-    /// Listen for changes by others, and repair or report them
+    #[command(about = "Listen for changes by others, and repair or report them")]
     Watch(watch::Args),
-    /// Draft a topology from what this host has now
+    #[command(about = "Draft a topology from what this host has now")]
     Discover(discover::Args),
-    /// Print a completion script for a shell
+    #[command(about = "Print a JSON Schema of the topology file, or of a --json output")]
+    Schema(schema::Args),
+    #[command(about = "Print a completion script for a shell")]
     Completions(completions::Args),
+    /// Write the man pages into a directory
+    Man(man::Args),
 }
 
 /// Where state is kept.
@@ -179,7 +186,9 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Uninstall(args) => uninstall::run(&args, &mut output),
         Verb::Watch(args) => watch::run(&args, &mut output),
         Verb::Discover(args) => discover::run(&args, &mut output),
+        Verb::Schema(args) => schema::run(&args, &mut output),
         Verb::Completions(args) => completions::run(&args, &mut output),
+        Verb::Man(args) => man::run(&args, &mut output),
     };
     let result = result.and_then(|exit| output.finish().map(|()| exit));
     result.unwrap_or_else(|failure| {

@@ -154,7 +154,7 @@ fn told(result: io::Result<()>) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new("cannot write to stdout")
                 .because(error.to_string())
-                .hint("what was asked for may have been done: isoplan status TOPOLOGY tells"))
+                .hint("a change that was asked for may have been made: isoplan status TOPOLOGY tells"))
         }
         _ => Ok(()),
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::file::{self, Replace};
@@ -38,6 +39,9 @@ pub(super) struct Args {
     /// Print the plan as JSON (docs/json.md)
     #[arg(long)]
     json: bool,
+    /// Print Markdown, as a bot posts it below a pull request (docs/review.md)
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
     /// Exit with 2 when there are differences
     #[arg(long)]
     detailed_exitcode: bool,
@@ -52,10 +56,12 @@ pub(super) struct Args {
 }
 
 /// The JSON of a plan against a snapshot, or of a saved one, says where its state is from.
-#[derive(Serialize)]
-struct Json<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Json<'a> {
+    /// The plan.
     #[serde(flatten)]
     plan: PlanJson<'a>,
+    /// Where and when the state was read that the plan is against; absent where that is this host, now.
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<&'a Origin>,
     /// A change that waits to be confirmed.
@@ -95,12 +101,19 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
                 .hint("name a topology"));
         }
         let plan = saved::again(saved, &given.topology)?;
-        return shown(args, output, &plan, Some((&saved.origin, "Saved plan")), Here::default());
+        return shown(
+            args,
+            output,
+            (&plan, &saved.state),
+            Some((&saved.origin, "Saved plan")),
+            Here::default(),
+        );
     }
     if let Some(path) = &args.against {
         let snapshot = saved::snapshot(path)?;
         let plan = Plan::new(&given.topology, &snapshot.state);
-        return shown(args, output, &plan, Some((&snapshot.origin, "Against a snapshot")), Here::default());
+        let from = Some((&snapshot.origin, "Against a snapshot"));
+        return shown(args, output, (&plan, &snapshot.state), from, Here::default());
     }
     let command = format!("plan {}", args.topology.as_typed());
     let mut host = Host::open(args.state.state_dir.as_deref(), &command)?;
@@ -121,7 +134,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         file::write(path, &document(&host, &plan, &given, live.clone())?, replace(args))?;
     }
     let here = Here { pending: pending.as_ref(), read: Some(host.read) };
-    shown(args, output, &plan, None, here)
+    shown(args, output, (&plan, &live), None, here)
 }
 
 fn replace(args: &Args) -> Replace<'_> {
@@ -136,7 +149,7 @@ fn document(host: &Host, plan: &Plan<'_>, given: &Given, live: LiveState) -> Res
 fn shown(
     args: &Args,
     output: &mut Output,
-    plan: &Plan<'_>,
+    (plan, live): (&Plan<'_>, &LiveState),
     from: Option<(&Origin, &str)>,
     here: Here<'_>,
 ) -> Result<Exit, Failure> {
@@ -149,6 +162,11 @@ fn shown(
             pending: pending.map(super::pending::json),
             read: here.read,
         })?;
+    } else if args.markdown {
+        let words = from.map(|(origin, words)| format!("{words}: {}", saved::whose(origin, plan.generation)));
+        let host = from.map(|(origin, _)| origin.host.to_string());
+        let seen = render::review::Seen { host: host.as_deref(), words: words.as_deref() };
+        output.data(&render::review::plan(plan, live, seen, args.all))?;
     } else {
         if let Some((origin, words)) = from {
             let mut note = String::new();

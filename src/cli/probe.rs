@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Output;
@@ -55,19 +56,27 @@ no others.
 Exits with 3 when a probe arrives that should be blocked, or does not that should arrive; and with
 1 when that is not so and one could not be tested.";
 
-#[derive(Serialize)]
-struct ProbeJson<'p> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ProbeJson<'p> {
+    /// [`JSON_VERSION`](crate::plan::JSON_VERSION).
     version: u32,
+    /// `probe`.
     kind: &'static str,
+    /// The file that the lab was made from, as it was named.
     topology: &'p str,
+    /// In the order in which they are sent.
     probes: Vec<OneJson<'p>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct OneJson<'p> {
+    /// Its name.
     name: &'p str,
+    /// Who and whom.
     pair: &'p str,
+    /// What somebody would gain by it.
     threat: &'static str,
+    /// What should become of it, by the intent.
     expected: Expected,
     /// The change of the host that goes before it; null for none.
     change: Option<Change>,

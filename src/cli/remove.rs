@@ -1,5 +1,6 @@
 //! `isoplan remove`
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::apply::{applying_failed, lock};
@@ -31,12 +32,15 @@ pub(super) struct Args {
     state: StateArgs,
 }
 
-#[derive(Serialize)]
-struct RemoveJson<'r> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RemoveJson<'r> {
+    /// [`JSON_VERSION`](crate::plan::JSON_VERSION).
     version: u32,
+    /// `remove`.
     kind: &'static str,
     /// Whether the kernel was changed.
     removed: bool,
+    /// As in a plan: `delete` counts tables, `change` sysctls that are given their old value back.
     summary: Summary,
     /// Sysctls that isoplan had changed and that have another value by now: left as they are.
     left: Vec<&'r str>,

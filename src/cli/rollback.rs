@@ -1,5 +1,6 @@
 //! `isoplan rollback`
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::apply::{applying_failed, lock};
@@ -34,27 +35,38 @@ pub(super) struct Args {
     state: StateArgs,
 }
 
-#[derive(Serialize)]
-struct RollbackJson<'r> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RollbackJson<'r> {
+    /// [`JSON_VERSION`](crate::plan::JSON_VERSION).
     version: u32,
+    /// `rollback`.
     kind: &'static str,
     /// Whether the kernel was changed.
     rolled_back: bool,
     /// What was undone, or would be; absent when there is nothing to undo.
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<OfJson<'r>>,
+    /// As in a plan.
     summary: Summary,
+    /// As in a plan.
     changes: Vec<ChangeJson<'r>>,
+    /// In how many places somebody else has changed isoplan's tables since.
     changed_since: usize,
+    /// Sysctls that somebody else has written since: they keep their value.
     left: Vec<&'r str>,
+    /// What was there and cannot be brought back.
     lost: &'r [String],
 }
 
 /// A change that is on record.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct OfJson<'r> {
+    /// Which verb made it.
+    #[schemars(extend("enum" = ["apply", "remove"]))]
     verb: &'static str,
+    /// The file, as it was named; empty for a removal.
     topology: &'r str,
+    /// When, in seconds since 1970-01-01 00:00 UTC.
     time: u64,
 }
 

@@ -1,5 +1,5 @@
-//! `isoplan lab-stage`: how a lab is started from inside. Not for users, so neither in the help nor in the
-//! completions.
+//! `isoplan lab-stage`, how a lab is started from inside, and the like. Not for users, so neither in the help nor in
+//! the completions.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::completions;
 use crate::apply;
 use crate::error::Exit;
 use crate::lab::trace::explain;
@@ -17,6 +18,9 @@ use crate::lab::{flood, isolate, session, worker};
 pub fn stage() -> Option<ExitCode> {
     let mut args = env::args_os().skip(1);
     let word = args.next()?;
+    if word == completions::STAGE {
+        return Some(completions::stage(args));
+    }
     if word == apply::STAGE {
         return Some(ExitCode::from(watch(args)));
     }

@@ -12,6 +12,9 @@ use crate::topology::{Refused, Topology, parse};
 /// Nobody writes more; the parser refuses it, and reading stops there.
 const READ_AT_MOST: u64 = 17 * 1024 * 1024;
 
+/// The name of stdin as a file, for messages.
+pub(super) const STDIN: &str = "<stdin>";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct TopologyArg {
     /// The topology file; - reads it from stdin
@@ -77,7 +80,7 @@ fn load(path: &Path) -> Result<(Loaded, String), Failure> {
 /// The name of a file, for messages, and what is in it.
 pub(super) fn text(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     let (name, bytes) = if path.as_os_str() == "-" {
-        ("<stdin>".to_owned(), read_from(io::stdin().lock()))
+        (STDIN.to_owned(), read_from(io::stdin().lock()))
     } else {
         (path.display().to_string(), File::open(path).and_then(read_from))
     };
@@ -85,7 +88,7 @@ pub(super) fn text(path: &Path) -> Result<(String, Vec<u8>), Failure> {
         let failure = Failure::new(format!("cannot read {name}")).because(error.to_string());
         match error.kind() {
             io::ErrorKind::NotFound => failure.hint(match path.extension().and_then(|end| end.to_str()) {
-                Some("toml") => "docs/topology.md describes the file, and fixtures/ has examples",
+                Some("toml") => "`isoplan discover -o FILE` drafts one; docs/topology.md describes it",
                 Some("json") => {
                     "`isoplan plan -o FILE TOPOLOGY` saves a plan, `isoplan snapshot -o FILE` a snapshot"
                 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 
-use super::compare::{exit, write};
+use super::compare::exit;
 use super::packets::{ProbeArgs, Source, observe, trace};
 use super::topology::TopologyArg;
 use super::{Output, file};
@@ -52,7 +52,7 @@ tested. Known residuals count for neither.";
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if let Some(path) = &args.junit {
-        file::not_input(path, Some(&args.topology.topology))?;
+        file::free_for_document(path, &args.topology.topology)?;
     }
     let (text, topology) = args.topology.with_text(output)?;
     let named = args.approach.as_deref();
@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
     if let Some(path) = &args.junit {
         let xml = render::junit::file(&document)
             .map_err(|error| Failure::new("cannot make the JUnit file").because(error.to_string()))?;
-        write(path, &xml)?;
+        super::file::write_document(path, &xml)?;
     }
     if args.json {
         output.json(&document)?;

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::approach::{Desired, Sysctl, SysctlKey};
@@ -24,7 +25,7 @@ use crate::ruleset::{Family, Op, RuleId, Ruleset, TABLE_NAME, Table};
 use crate::topology::EntryId;
 
 /// What the kernel has now, in the planner's own types.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LiveState {
     /// All tables named isoplan.
@@ -53,7 +54,7 @@ impl LiveState {
 }
 
 /// A sysctl that isoplan has written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Journaled {
     /// Which.
@@ -85,6 +86,10 @@ impl Action {
         }
     }
 
+    /// Every word in JSON.
+    pub const WORDS: [&'static str; 3] =
+        [Self::Create.as_str(), Self::Change.as_str(), Self::Delete.as_str()];
+
     /// The word in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -113,6 +118,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every word in JSON.
+    pub const WORDS: [&'static str; 6] = [
+        Self::Table.as_str(),
+        Self::Set.as_str(),
+        Self::Element.as_str(),
+        Self::Chain.as_str(),
+        Self::Rule.as_str(),
+        Self::Sysctl.as_str(),
+    ];
+
     /// The word in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -160,7 +175,7 @@ impl Change {
 }
 
 /// A sysctl to be written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SysctlWrite {
     /// Which.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Flow;
@@ -11,7 +12,7 @@ use crate::ruleset::{ElementKey, Family, Ruleset, padded_name};
 
 /// The packets of one direction of a flow, as the input and forward hooks see them: after destination NAT, before
 /// source NAT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeptTuple {
     /// Who sends.
@@ -26,7 +27,7 @@ pub struct KeptTuple {
 
 /// Connections to keep. Two sets for each family, because nft takes no concatenation of more than five fields
 /// (`TYPE_BITS` 6 of 32).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
     /// Two for each connection, one for each direction.

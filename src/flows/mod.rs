@@ -6,6 +6,7 @@
 
 pub mod keep;
 mod machine;
+pub mod pairs;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::keep::Kept;
@@ -253,7 +255,7 @@ pub struct Cuts {
 }
 
 /// Cut flows as JSON: `docs/json.md`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CutsJson {
     /// How many in all.
     pub connections: u64,
@@ -264,7 +266,7 @@ pub struct CutsJson {
 }
 
 /// A pair of [`CutsJson`].
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CutPairJson {
     /// Who opened them.
     pub from: String,
@@ -277,7 +279,7 @@ pub struct CutPairJson {
 }
 
 /// A service of [`CutPairJson`].
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CutServiceJson {
     /// `tcp`, `udp`, `icmp`, ...
     pub protocol: String,

@@ -115,7 +115,8 @@ pub(super) fn exceptions(old: &Topology, new: &Topology, parties: &Parties) -> V
     come.into_iter().chain(gone).collect()
 }
 
-fn exception(allow: &Allow, action: Action) -> Exception {
+/// `tcp 111, 2049`; `any protocol`.
+pub(crate) fn service(allow: &Allow) -> String {
     let ports: Vec<String> = allow
         .ports
         .iter()
@@ -126,11 +127,15 @@ fn exception(allow: &Allow, action: Action) -> Exception {
         .collect();
     let protocol = allow.protocol.map_or("any protocol", |protocol| protocol.as_str());
     let (ports, space) = (ports.join(", "), if ports.is_empty() { "" } else { " " });
+    format!("{protocol}{space}{ports}")
+}
+
+fn exception(allow: &Allow, action: Action) -> Exception {
     Exception {
         action,
         from: allow.from.to_string(),
         to: allow.to_name.to_string(),
         address: allow.to.to_string(),
-        service: format!("{protocol}{space}{ports}"),
+        service: service(allow),
     }
 }

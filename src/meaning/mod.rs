@@ -6,6 +6,7 @@
 //! a `reach` or an exception names both.
 
 mod facts;
+mod loosened;
 mod parties;
 mod rules;
 mod ways;
@@ -13,6 +14,8 @@ mod ways;
 use crate::diff::{Action, Diff};
 use crate::intent::{Intent, IpFamily, Way};
 
+pub(crate) use facts::service;
+pub use loosened::Loosened;
 pub use rules::rules;
 
 /// All that changes in meaning. Empty for two files that mean the same.
@@ -204,12 +207,33 @@ pub struct Comparison {
     pub meaning: Meaning,
     /// In rules and sysctls.
     pub rules: Diff,
+    /// What the new rules let go.
+    pub loosened: Loosened,
+    /// Pairs for which exceptions let more through, where there were exceptions before.
+    pub more_exceptions: usize,
 }
 
 impl Comparison {
     /// Compares two topologies.
     pub fn new(old: &Intent<'_>, new: &Intent<'_>) -> Self {
-        Self { meaning: Meaning::new(old, new), rules: rules(old, new) }
+        let meaning = Meaning::new(old, new);
+        let (rules, loosened) = rules::compared(old, new);
+        let more_exceptions = loosened.pairs_besides(new, &meaning.ways);
+        Self { meaning, rules, loosened, more_exceptions }
+    }
+
+    /// For how many pairs something passes that did not.
+    pub fn opens(&self) -> usize {
+        self.pairs(WayChange::opens) + self.more_exceptions
+    }
+
+    /// For how many pairs something passes no more.
+    pub fn closes(&self) -> usize {
+        self.pairs(WayChange::closes)
+    }
+
+    fn pairs(&self, is: fn(&WayChange) -> bool) -> usize {
+        self.meaning.ways.iter().filter(|way| is(way)).map(WayChange::pairs).sum()
     }
 
     /// Whether nothing changes.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Loosened;
 use crate::approach::{Desired, SysctlKey, desired};
 use crate::diff::{Action, Change, Diff, Kind, LiveState, Text, diff};
 use crate::intent::Intent;
@@ -10,7 +11,13 @@ use crate::ruleset::Aside;
 
 /// What leads from the tables and sysctls that one topology asks for to those of another.
 pub fn rules(old: &Intent<'_>, new: &Intent<'_>) -> Diff {
+    compared(old, new).0
+}
+
+/// The same, and what it lets go.
+pub(super) fn compared(old: &Intent<'_>, new: &Intent<'_>) -> (Diff, Loosened) {
     let (old, new) = (desired(old), desired(new));
+    let loosened = Loosened::new(&old.ruleset, &new.ruleset);
     let sysctls = sysctls(&old, &new);
     let mut ruleset = old.ruleset;
     let rules = ruleset.values_mut().flat_map(|table| table.chains.values_mut());
@@ -26,7 +33,7 @@ pub fn rules(old: &Intent<'_>, new: &Intent<'_>) -> Diff {
         }
     }
     diff.changes.extend(sysctls);
-    diff
+    (diff, loosened)
 }
 
 fn sysctls(old: &Desired, new: &Desired) -> Vec<Change> {

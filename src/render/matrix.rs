@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::{Table, presets};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::intent::{Intent, IpFamily, Party, Way};
-use crate::topology::ApproachName;
+use crate::topology::{Allow, ApproachName, shown};
 
 /// One pair of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,8 @@ impl Group {
     }
 }
 
-/// Networks that mean the same are shown once; more than this many groups are cut.
+/// Networks that mean the same are shown once. More than this many groups of networks, flats or NICs are cut, each for
+/// itself: many networks do not hide a NIC.
 const GROUPS: usize = 40;
 
 /// What networks of one group may do to each other: nothing, unless they are the same one.
@@ -88,26 +90,24 @@ fn nic_groups(intent: &Intent<'_>) -> Vec<Group> {
     nics.map(|(index, nic)| Group::one(Party::Nic(index), format!("{} ({})", nic.name, nic.role))).collect()
 }
 
-fn senders(intent: &Intent<'_>) -> Vec<Group> {
-    let flats = intent.topology.flats.iter().enumerate();
-    let flats = flats.map(|(index, flat)| Group::one(Party::Flat(index), format!("{} (flat)", flat.name)));
-    let mut senders = network_groups(intent);
-    senders.extend(flats);
-    senders.extend(nic_groups(intent));
-    senders
+/// Some of each kind, and how many are left out.
+fn some(kinds: [Vec<Group>; 3]) -> (Vec<Group>, usize) {
+    let cut = kinds.iter().map(|kind| kind.len().saturating_sub(GROUPS)).sum();
+    (kinds.into_iter().flat_map(|kind| kind.into_iter().take(GROUPS)).collect(), cut)
 }
 
-fn receivers(intent: &Intent<'_>) -> Vec<Group> {
-    let hosts = intent
-        .topology
-        .nics
-        .iter()
-        .enumerate()
-        .map(|(index, nic)| Group::one(Party::HostOn(index), format!("host on {}", nic.name)));
-    let mut receivers = network_groups(intent);
-    receivers.extend(nic_groups(intent));
-    receivers.extend(hosts);
-    receivers
+/// Those who send, and how many more there are.
+fn senders(intent: &Intent<'_>) -> (Vec<Group>, usize) {
+    let flats = intent.topology.flats.iter().enumerate();
+    let flats = flats.map(|(index, flat)| Group::one(Party::Flat(index), format!("{} (flat)", flat.name)));
+    some([network_groups(intent), flats.collect(), nic_groups(intent)])
+}
+
+/// Those who receive, and how many more there are.
+fn receivers(intent: &Intent<'_>) -> (Vec<Group>, usize) {
+    let nics = intent.topology.nics.iter().enumerate();
+    let hosts = nics.map(|(index, nic)| Group::one(Party::HostOn(index), format!("host on {}", nic.name)));
+    some([network_groups(intent), nic_groups(intent), hosts.collect()])
 }
 
 /// `open`, or one word per family where they differ; `-` where no family has both.
@@ -121,31 +121,83 @@ fn cell(intent: &Intent<'_>, from: Party, to: Party) -> String {
     }
 }
 
-/// The matrix: rows send, columns receive.
-pub fn matrix(intent: &Intent<'_>) -> String {
-    let (senders, receivers) = (senders(intent), receivers(intent));
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    let header =
-        std::iter::once("from \\ to").chain(receivers.iter().take(GROUPS).map(|to| to.label.as_str()));
-    table.set_header(header);
-    for from in senders.iter().take(GROUPS) {
-        let cells = receivers.iter().take(GROUPS).map(|to| match to.apart && from.party == to.party {
+/// The matrix as cells: rows send, columns receive.
+pub struct Grid {
+    /// Who receives: the columns.
+    pub receivers: Vec<String>,
+    /// Who sends, with a cell for each receiver.
+    pub rows: Vec<(String, Vec<String>)>,
+    /// How many rows and columns are left out.
+    pub cut: usize,
+}
+
+/// Works out the cells, up to a limit.
+pub fn grid(intent: &Intent<'_>) -> Grid {
+    let ((senders, more_senders), (receivers, more_receivers)) = (senders(intent), receivers(intent));
+    let rows = senders.iter().map(|from| {
+        let cells = receivers.iter().map(|to| match to.apart && from.party == to.party {
             true => OWN.to_owned(),
             false => cell(intent, from.party, to.party),
         });
-        table.add_row(std::iter::once(from.label.clone()).chain(cells));
+        (from.label.clone(), cells.collect())
+    });
+    Grid {
+        rows: rows.collect(),
+        cut: more_senders + more_receivers,
+        receivers: receivers.into_iter().map(|to| to.label).collect(),
+    }
+}
+
+/// The matrix: rows send, columns receive.
+pub fn matrix(intent: &Intent<'_>) -> String {
+    let grid = grid(intent);
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(std::iter::once("from \\ to").chain(grid.receivers.iter().map(String::as_str)));
+    for (from, cells) in grid.rows {
+        table.add_row(std::iter::once(from).chain(cells));
     }
     let mut text = String::new();
     for line in table.to_string().lines() {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    let cut = senders.len().saturating_sub(GROUPS) + receivers.len().saturating_sub(GROUPS);
-    if cut > 0 {
-        text.push_str(&format!("and {cut} more rows and columns\n"));
+    if grid.cut > 0 {
+        text.push_str(&format!("and {} more rows and columns\n", grid.cut));
     }
     text
+}
+
+/// What the words of a grid mean, those that it has.
+pub fn legend(grid: &Grid) -> Vec<(&'static str, &'static str)> {
+    let words = [
+        ("open", "may open connections."),
+        ("published", "answers, and what a DNAT rule sends there."),
+        ("answers", "only within connections that the other side opened."),
+        ("exceptions", "what the exceptions below say, and answers to it."),
+        ("blocked", "nothing passes."),
+        (OWN, "within one bridge, not from one of them to another."),
+        ("-", "the two have no IP version in common."),
+    ];
+    let has = |word: &str| grid.rows.iter().flat_map(|(_, cells)| cells).any(|cell| cell.contains(word));
+    words.into_iter().filter(|(word, _)| has(word)).collect()
+}
+
+/// An exception in one line: `docker0 -> 192.168.57.9/32 tcp 2049 (NFS gateway)`.
+pub fn exception(allow: &Allow) -> String {
+    let ports: Vec<_> = allow
+        .ports
+        .iter()
+        .map(|ports| match (ports.first, ports.last) {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        })
+        .collect();
+    let protocol = allow.protocol.map_or("any protocol", |protocol| protocol.as_str());
+    let ports = if ports.is_empty() { String::new() } else { format!(" {}", ports.join(", ")) };
+    // Without what turns the order of letters around: a reader has to see what is there.
+    let reason = allow.reason.as_ref().map(|reason| format!(" ({})", shown(reason))).unwrap_or_default();
+    format!("{} -> {} {protocol}{ports}{reason}", allow.from, allow.to)
 }
 
 /// The matrix is what was asked for; with the sysctl approach it is not what one gets.
@@ -155,15 +207,18 @@ const SYSCTL_IS_LESS: &str = "\nThis is what the topology asks for. The sysctl a
 /// What `isoplan check` answers to a right file. A matrix that is wider than the terminal is told as a list.
 pub fn page(intent: &Intent<'_>, width: Option<usize>) -> String {
     let topology = intent.topology;
-    let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
-    let mut text = format!(
-        "{} is right: {}, {}, {}, {}.\n\n",
-        topology.file,
-        count(topology.networks.len(), "network"),
-        count(topology.flats.len(), "flat"),
-        count(topology.nics.len(), "NIC"),
-        count(topology.allows.len(), "exception"),
-    );
+    // What there is; nobody has to know the word for what there is none of.
+    let counts: Vec<String> = [
+        (topology.networks.len(), "container network"),
+        (topology.flats.len(), "flat"),
+        (topology.nics.len(), "NIC"),
+        (topology.allows.len(), "exception"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, one)| format!("{number} {one}{}", if number == 1 { "" } else { "s" }))
+    .collect();
+    let mut text = format!("{} is right: {}.\n\n", topology.file, counts.join(", "));
     let matrix = matrix(intent);
     if width.is_some_and(|width| matrix.lines().any(|line| line.chars().count() > width)) {
         push_pairs(&mut text, &pairs(intent, usize::MAX));
@@ -183,48 +238,44 @@ pub fn page(intent: &Intent<'_>, width: Option<usize>) -> String {
         text.push_str(SYSCTL_IS_LESS);
     }
     for allow in &topology.allows {
-        let ports: Vec<_> = allow
-            .ports
-            .iter()
-            .map(|ports| match (ports.first, ports.last) {
-                (first, last) if first == last => first.to_string(),
-                (first, last) => format!("{first}-{last}"),
-            })
-            .collect();
-        let protocol = allow.protocol.map_or("any protocol", |protocol| protocol.as_str());
-        let reason = allow.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        text.push_str(&format!(
-            "exception: {} -> {} {protocol} {}{reason}\n",
-            allow.from,
-            allow.to,
-            ports.join(", ")
-        ));
+        text.push_str(&format!("exception: {}\n", exception(allow)));
     }
     text
 }
 
+/// The words for what a pair may do.
+fn words() -> Vec<&'static str> {
+    Way::ALL.into_iter().map(Way::as_str).chain([OWN]).collect()
+}
+
 /// One pair as JSON. A family that one of the two does not have is absent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PairJson {
+    /// The sender: a network, a flat, or a NIC with its role. Networks that mean the same stand together.
     from: String,
+    /// The receiver: the same, or `host on NIC` for this host's own address there.
     to: String,
+    /// Which way is open in IPv4; absent where one of the two has no IPv4.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = words()))]
     ipv4: Option<&'static str>,
+    /// The same for IPv6.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = words()))]
     ipv6: Option<&'static str>,
 }
 
 /// How many rows and columns the matrix leaves out.
 pub fn cut(intent: &Intent<'_>) -> usize {
-    senders(intent).len().saturating_sub(GROUPS) + receivers(intent).len().saturating_sub(GROUPS)
+    senders(intent).1 + receivers(intent).1
 }
 
 /// All pairs up to a limit (see [`cut`]); networks that mean the same stand together.
 pub fn pairs_json(intent: &Intent<'_>) -> Vec<PairJson> {
-    let receivers = receivers(intent);
+    let (receivers, _) = receivers(intent);
     let mut pairs = Vec::new();
-    for from in senders(intent).iter().take(GROUPS) {
-        for to in receivers.iter().take(GROUPS) {
+    for from in &senders(intent).0 {
+        for to in &receivers {
             let way = |family| intent.way(from.party, to.party, family).map(Way::as_str);
             let (ipv4, ipv6) = (way(IpFamily::V4), way(IpFamily::V6));
             let own = to.apart && from.party == to.party;
@@ -246,9 +297,9 @@ pub fn push_pairs(text: &mut String, pairs: &[Pair]) {
 /// The pairs that a reader of a plan wants to see: blocked ones first, at most so many.
 pub fn pairs(intent: &Intent<'_>, most: usize) -> Vec<Pair> {
     let mut pairs = Vec::new();
-    let (senders, receivers) = (senders(intent), receivers(intent));
-    for from in senders.iter().take(GROUPS) {
-        for to in receivers.iter().take(GROUPS) {
+    let ((senders, _), (receivers, _)) = (senders(intent), receivers(intent));
+    for from in &senders {
+        for to in &receivers {
             let same_nic =
                 matches!((from.party, to.party), (Party::Nic(a), Party::Nic(b) | Party::HostOn(b)) if a == b);
             if from.party == to.party || same_nic {

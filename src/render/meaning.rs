@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::plan::{Style, changes};
 use super::wrap::push_wrapped;
 use crate::diff::{Action, Diff};
 use crate::intent::Way;
-use crate::meaning::{Comparison, Exception, Fate, Meaning, PartyChange, Step, WayChange};
+use crate::meaning::{Comparison, Exception, Fate, PartyChange, Step, WayChange};
 use crate::plan::{ChangeJson, Summary, changes_json};
 use crate::topology::{ApproachName, Topology};
 
@@ -21,15 +22,17 @@ const ABSENT: &str = "not in the file";
 
 /// The whole answer of `isoplan diff`.
 pub fn text(comparison: &Comparison, old: &Topology, new: &Topology, style: Style) -> String {
-    let Comparison { meaning, rules } = comparison;
+    let Comparison { meaning, rules, loosened, .. } = comparison;
     if comparison.is_empty() {
         return format!("{} and {} mean the same, and have the same rules.\n", old.file, new.file);
     }
-    let mut text = format!("{}\n", headline(meaning, new));
+    let mut text = format!("{}\n", headline(comparison, new));
     let opening = meaning.ways.iter().filter(|way| way.opens());
     push_ways(&mut text, "Opens", '+', opening, style);
     let closing = meaning.ways.iter().filter(|way| way.closes() && !way.opens());
     push_ways(&mut text, "Closes", '-', closing, style);
+    let given_up = loosened.links.iter().map(|link| (Action::Delete, format!("{link}: {GIVEN_UP}")));
+    push_lines(&mut text, "Gives up", given_up.collect(), style);
     let exceptions = meaning.exceptions.iter().map(|exception| (exception.action, exception_line(exception)));
     push_lines(&mut text, "Exceptions", exceptions.collect(), style);
     let mut others: Vec<(Action, String)> = meaning.parties.iter().map(party_line).collect();
@@ -67,24 +70,26 @@ fn sign(sign: char, nets: &str) -> String {
     })
 }
 
-fn headline(meaning: &Meaning, new: &Topology) -> String {
-    let (opens, closes) = count(meaning);
+/// What is said of a link that is given up.
+pub(super) const GIVEN_UP: &str = "no rule names it any more";
+
+fn headline(comparison: &Comparison, new: &Topology) -> String {
+    let (opens, closes) = (comparison.opens(), comparison.closes());
+    let given_up = match comparison.loosened.links.len() {
+        0 => String::new(),
+        1 => " GIVES UP 1 link.".to_owned(),
+        links => format!(" GIVES UP {links} links."),
+    };
     let pairs = |number: usize| format!("{number} pair{}", if number == 1 { "" } else { "s" });
-    match (opens, closes) {
+    let ways = match (opens, closes) {
         (0, 0) => format!("{} neither opens nor closes a way between two.", new.file),
         (0, closes) => format!("{} opens nothing and closes ways of {}.", new.file, pairs(closes)),
         (opens, 0) => format!("{} OPENS ways of {} and closes nothing.", new.file, pairs(opens)),
         (opens, closes) => {
             format!("{} OPENS ways of {} and closes ways of {}.", new.file, pairs(opens), pairs(closes))
         }
-    }
-}
-
-/// For how many pairs something opens, and for how many something closes.
-fn count(meaning: &Meaning) -> (usize, usize) {
-    let sum =
-        |is: fn(&WayChange) -> bool| meaning.ways.iter().filter(|way| is(way)).map(WayChange::pairs).sum();
-    (sum(WayChange::opens), sum(WayChange::closes))
+    };
+    ways + &given_up
 }
 
 fn word(way: Option<Way>) -> &'static str {
@@ -184,72 +189,109 @@ fn party_line(party: &PartyChange) -> (Action, String) {
 }
 
 /// The answer as JSON: `docs/json.md`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DiffJson<'d> {
+    /// [`crate::plan::JSON_VERSION`].
     version: u32,
+    /// `diff`.
     kind: &'static str,
+    /// The old file, as it was named.
     old: &'d str,
+    /// The new file, as it was named.
     new: &'d str,
+    /// Whether anything does, in meaning or in rules.
     differs: bool,
+    /// For how many pairs something passes that did not: a way opens, or an exception lets more through.
     opens: usize,
+    /// For how many pairs something passes no more.
     closes: usize,
+    /// Links, and wildcards with their `*`, that rules named and that no rule names any more.
+    gives_up: &'d [String],
+    /// Groups of pairs that gain or lose the same, those that open first.
     ways: Vec<WayJson<'d>>,
+    /// `[[allow]]` entries that come or go.
     exceptions: Vec<ExceptionJson<'d>>,
+    /// Networks, flats and NICs that come, go, or have another name.
     parties: Vec<PartyJson<'d>>,
+    /// What else is otherwise.
     facts: Vec<FactJson<'d>>,
+    /// How many objects change from the rules and sysctls of the old file to those of the new one.
     summary: Summary,
+    /// One by one; `line` is of the new file.
     changes: Vec<ChangeJson<'d>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct WayJson<'d> {
+    /// Whether something passes that did not.
     opens: bool,
+    /// Whether something passes no more; both can be.
     closes: bool,
+    /// Senders: networks, `NAME (flat)`, `NIC (role)`.
     from: &'d [String],
+    /// Receivers: the same, `host on NIC`, or `each other`. It stands for every pair of a sender with a receiver.
     to: &'d [String],
+    /// What changes in IPv4; absent where nothing does.
     #[serde(skip_serializing_if = "Option::is_none")]
     ipv4: Option<StepJson>,
+    /// The same for IPv6.
     #[serde(skip_serializing_if = "Option::is_none")]
     ipv6: Option<StepJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct StepJson {
+    /// The way before, in the words of the matrix; null where the old file does not have one of the two, or not in that family.
     old: Option<&'static str>,
+    /// The way after.
     new: Option<&'static str>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct ExceptionJson<'d> {
+    /// Whether it comes or goes.
+    #[schemars(extend("enum" = ["create", "delete"]))]
     action: &'static str,
+    /// Who sends.
     from: &'d str,
+    /// The network or NIC that the address is behind.
     to: &'d str,
+    /// To which address or network.
     address: &'d str,
+    /// Protocol and ports: `tcp 2049`.
     service: &'d str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct PartyJson<'d> {
+    /// What becomes of it.
     fate: &'static str,
+    /// What it is: `bridge`, `overlay`, `flat` or `nic`.
     kind: &'static str,
+    /// Its name.
     name: &'d str,
+    /// Its old name, or the wildcard; absent where its fate has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     other: Option<&'d str>,
+    /// For people.
     detail: &'d str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct FactJson<'d> {
+    /// Whom it is about: `nic eth1`, or `isolation` for the whole file.
     of: &'d str,
+    /// What about it.
     what: &'static str,
+    /// How it was.
     old: &'d str,
+    /// How it is.
     new: &'d str,
 }
 
 /// The answer as JSON.
 pub fn json<'d>(comparison: &'d Comparison, old: &'d Topology, new: &'d Topology) -> DiffJson<'d> {
-    let Comparison { meaning, rules } = comparison;
-    let (opens, closes) = count(meaning);
+    let Comparison { meaning, rules, loosened, .. } = comparison;
     let step = |step: Step| StepJson { old: step.old.map(Way::as_str), new: step.new.map(Way::as_str) };
     let ways = meaning.ways.iter().map(|way| WayJson {
         opens: way.opens(),
@@ -285,8 +327,9 @@ pub fn json<'d>(comparison: &'d Comparison, old: &'d Topology, new: &'d Topology
         old: &old.file,
         new: &new.file,
         differs: !comparison.is_empty(),
-        opens,
-        closes,
+        opens: comparison.opens(),
+        closes: comparison.closes(),
+        gives_up: &loosened.links,
         ways: ways.collect(),
         exceptions: exceptions.collect(),
         parties: parties.collect(),

@@ -65,7 +65,7 @@ pub fn changes(topology: &Topology, diff: &Diff, style: Style) -> String {
 }
 
 /// Whether a rule does the same as before, and says it otherwise. No rule begins with its comment.
-fn is_of_comment(change: &Change) -> bool {
+pub(super) fn is_of_comment(change: &Change) -> bool {
     let is_comment = |text: &Option<Text>| text.as_ref().is_some_and(|text| text.starts_with("comment \""));
     change.kind == Kind::Rule && is_comment(&change.old) && is_comment(&change.new)
 }

@@ -1,5 +1,6 @@
 //! Who probably made a host differ from its topology. A guess, told as one, with what it stands on.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Facts;
@@ -8,7 +9,7 @@ use crate::diff::{Action, Kind, LiveState};
 use crate::plan::Plan;
 
 /// A guess at who did it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Guess {
     /// `flush`, `removed`, `rolled-back`, `cut-short`, `docker`, `forwarding-reset`, `chain-emptied`, `by-hand`,
     /// `file-changed` or `never-applied`.

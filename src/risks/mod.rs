@@ -14,15 +14,17 @@ pub use facts::{
 };
 pub use guess::{Guess, LastChange, LastEnd, guesses};
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use crate::host::Link;
 use crate::intent::{Guard, Intent};
 
 /// How much a risk matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Packets go around the rules.
@@ -159,6 +161,17 @@ names! {
     UnfinishedInstall = "unfinished-install",
         "Until it is finished, the isolation may not be there after the next boot.",
         "Run isoplan install again, or isoplan uninstall.";
+}
+
+impl JsonSchema for Name {
+    fn schema_name() -> Cow<'static, str> {
+        "RiskName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let words: Vec<&str> = Self::ALL.iter().map(|name| name.as_str()).collect();
+        json_schema!({"description": "What a risk is called.", "type": "string", "enum": words})
+    }
 }
 
 impl Serialize for Name {

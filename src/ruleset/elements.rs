@@ -1,7 +1,10 @@
 //! The elements of a set: a map by key in one stretch of memory.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -175,6 +178,16 @@ impl Extend<Item> for Elements {
         let mut all = std::mem::take(&mut self.items);
         all.extend(items);
         *self = Self::last_of_each(all);
+    }
+}
+
+impl JsonSchema for Elements {
+    fn schema_name() -> Cow<'static, str> {
+        "Elements".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, ElementData>::json_schema(generator)
     }
 }
 

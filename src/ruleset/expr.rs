@@ -4,6 +4,7 @@
 //! a rule of the planner, one read back from the kernel and one that somebody loaded with `nft -f` from
 //! rendered text are equal when they do the same.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -13,11 +14,11 @@ use super::Verdict;
 ///
 /// A value longer than 4 bytes starts at its register and takes as many as it needs. The kernel hands
 /// back the older 16-byte registers 1 to 4 where they fit; the reader maps those to 0, 4, 8 and 12.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Reg(pub u8);
 
 /// What `meta` loads: `enum nft_meta_keys`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MetaKey {
     /// `skb->protocol`, the ethertype: 2 bytes, big endian.
@@ -54,7 +55,7 @@ impl MetaKey {
 }
 
 /// What `ct` loads: `enum nft_ct_keys`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CtKey {
     /// `NF_CT_STATE_BIT`s: 4 bytes, host order.
@@ -71,7 +72,7 @@ impl CtKey {
 }
 
 /// Which tuple of a connection a `ct` key is about: `enum ip_conntrack_dir`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CtDirection {
     /// From the one who opened it.
@@ -81,7 +82,7 @@ pub enum CtDirection {
 }
 
 /// Where `payload` counts from: `enum nft_payload_bases`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PayloadBase {
     /// The Ethernet header.
@@ -93,7 +94,7 @@ pub enum PayloadBase {
 }
 
 /// Which headers `exthdr` looks into: `enum nft_exthdr_op`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExthdrProtocol {
     /// IPv6 extension headers.
@@ -110,7 +111,7 @@ pub const FIB_DADDR: u32 = 2;
 pub const FIB_IIF: u32 = 8;
 
 /// What `fib` hands back: `enum nft_fib_result`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FibResult {
     /// The index of the outgoing link, or with `present` whether there is one.
@@ -120,7 +121,7 @@ pub enum FibResult {
 }
 
 /// `enum nft_cmp_ops`, the two that isoplan uses. Others read as [`Expr::Unknown`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CmpOp {
     /// Equal.
@@ -130,7 +131,7 @@ pub enum CmpOp {
 }
 
 /// What a lookup does with the data of the element that it finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LookupTarget {
     /// Nothing: the expression matches when the key is in the set.
@@ -144,7 +145,7 @@ pub enum LookupTarget {
 }
 
 /// One step of a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Expr {
     /// Load packet metadata.
@@ -208,9 +209,11 @@ pub enum Expr {
         dreg: Reg,
         /// As long as the operand.
         #[serde(with = "super::hex")]
+        #[schemars(with = "String")]
         mask: Vec<u8>,
         /// As long as the operand.
         #[serde(with = "super::hex")]
+        #[schemars(with = "String")]
         xor: Vec<u8>,
     },
     /// Match when a register compares as told.
@@ -221,6 +224,7 @@ pub enum Expr {
         sreg: Reg,
         /// Right side, as it lies in the register.
         #[serde(with = "super::hex")]
+        #[schemars(with = "String")]
         data: Vec<u8>,
     },
     /// Look a key up in a set or map of the same table.
@@ -254,6 +258,7 @@ pub enum Expr {
         name: String,
         /// `NFTA_EXPR_DATA`, attribute header excluded.
         #[serde(with = "super::hex")]
+        #[schemars(with = "String")]
         data: Vec<u8>,
     },
 }

@@ -18,6 +18,7 @@ pub use expr::{
 pub use op::Op;
 pub use set::{ElementData, ElementKey, FieldType, Set, SetData};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ use crate::topology::EntryId;
 pub const TABLE_NAME: &str = "isoplan";
 
 /// A value that is carried along but never compared: two [`Aside`]s are always equal.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Aside<T>(pub T);
 
@@ -64,7 +65,7 @@ impl<T> Ord for Aside<T> {
 }
 
 /// The protocol family of a table: `NFPROTO_*` in `<linux/netfilter.h>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// IPv4 and IPv6 together.
@@ -117,7 +118,7 @@ impl fmt::Display for Family {
 }
 
 /// Where a base chain is attached: `NF_INET_*` (and `NF_BR_*`, which count alike).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Hook {
     /// Before routing.
@@ -165,7 +166,7 @@ impl Hook {
 /// A drop is final. An accept is not: a chain that runs later may still drop the packet.
 /// Source: nft(8), "Verdict statement"; values from `<linux/netfilter_ipv4.h>` and
 /// `<linux/netfilter_bridge.h>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Priority(pub i32);
 
 impl Priority {
@@ -178,7 +179,7 @@ impl Priority {
 }
 
 /// What happens to a packet that no rule of a base chain decided about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// It goes on to the next base chain.
@@ -188,7 +189,7 @@ pub enum Policy {
 }
 
 /// The type of a base chain.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChainKind {
     /// `type filter`.
@@ -211,7 +212,7 @@ impl ChainKind {
 }
 
 /// What makes a chain a base chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BaseChain {
     /// filter, nat or route.
@@ -228,7 +229,7 @@ pub struct BaseChain {
 }
 
 /// A base chain or a regular chain (`base` is `None`), with its rules in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Chain {
     /// Unique within its table.
@@ -241,7 +242,7 @@ pub struct Chain {
 }
 
 /// What a rule, or an element of a verdict map, decides.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verdict {
     /// This base chain has no objection; later base chains may still drop.
@@ -262,7 +263,7 @@ pub enum Verdict {
 ///
 /// It is how a rule in the kernel is known to be one of the plan's, and it is the number of the line
 /// in `docs/security.md` that the rule carries out.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct RuleId(pub String);
 
 impl fmt::Display for RuleId {
@@ -272,7 +273,7 @@ impl fmt::Display for RuleId {
 }
 
 /// One rule: expressions that the kernel evaluates left to right until one does not match.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The comment, as nft stores it in userdata: the [`RuleId`], a space, and what the rule is for.
@@ -300,7 +301,7 @@ impl Rule {
 }
 
 /// A table with all that is in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
     /// inet, bridge and so on.
@@ -323,7 +324,7 @@ pub struct Table {
 
 /// In which order the kernel keeps what is in a table: the one in which it came. No packet sees it; a reader
 /// of `nft list` does.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableOrder {
     /// Names of sets.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BaseChain, ElementData, ElementKey, Family, Rule, Set};
@@ -9,7 +10,7 @@ use super::{BaseChain, ElementData, ElementKey, Family, Rule, Set};
 /// One step. The kernel takes all steps of a transaction or none, in their order.
 ///
 /// Everything happens in the table named [`super::TABLE_NAME`] of the family.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
     /// Create the table.

@@ -1,6 +1,8 @@
 //! Named sets, maps and verdict maps, with their elements.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use crate::topology::EntryId;
 ///
 /// Lengths and byte orders are those on the wire. Numbers: `enum datatypes` in nftables
 /// `include/datatype.h`; they travel in `NFTA_SET_KEY_TYPE`, and only nft itself reads them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldType {
     /// A link name: 16 bytes, NUL padded.
@@ -102,7 +104,7 @@ impl FieldType {
 }
 
 /// What an element of a set maps to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SetData {
     /// Nothing: a plain set.
@@ -227,6 +229,20 @@ impl fmt::Debug for ElementKey {
     }
 }
 
+impl JsonSchema for ElementKey {
+    fn schema_name() -> Cow<'static, str> {
+        "ElementKey".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The bytes of a key as hexadecimal digits; the ends of an interval with a `-` in between.",
+            "type": "string",
+            "pattern": "^(?:[0-9a-f]{2})*(?:-(?:[0-9a-f]{2})+)?$",
+        })
+    }
+}
+
 impl Serialize for ElementKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = hex::encode(self.first());
@@ -256,7 +272,7 @@ impl TryFrom<String> for ElementKey {
 }
 
 /// What comes with the key of an element.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ElementData {
     /// In a verdict map.
@@ -264,6 +280,7 @@ pub struct ElementData {
     pub verdict: Option<Verdict>,
     /// In a map, as bytes on the wire.
     #[serde(default, with = "hex::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub value: Option<Box<[u8]>>,
     /// The topology entry that a planned element comes from.
     #[serde(skip)]
@@ -271,7 +288,7 @@ pub struct ElementData {
 }
 
 /// A named set, map or verdict map.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Set {
     /// Unique within its table.

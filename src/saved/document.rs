@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Longer than any document of a host that the topology's own limits allow.
@@ -72,7 +73,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// A word or line in a document, short and without control characters: it goes to a terminal.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text(String);
 

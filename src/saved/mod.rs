@@ -15,5 +15,7 @@ mod snapshot;
 pub use consistent::check;
 pub use date::{age, utc};
 pub use document::{Error, LONGEST, Text, is_document, read, write};
+pub(crate) use plan::Body as PlanBody;
 pub use plan::{SavedPlan, Source, Steps, moved};
+pub(crate) use snapshot::Body as SnapshotBody;
 pub use snapshot::{Origin, Snapshot};

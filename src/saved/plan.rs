@@ -1,5 +1,6 @@
 //! A plan with what it was worked out from, to be carried out later.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::consistent::check;
@@ -25,7 +26,7 @@ pub struct SavedPlan {
 }
 
 /// A topology file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// As it was named.
@@ -35,7 +36,7 @@ pub struct Source {
 }
 
 /// What carrying out a plan does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Steps {
     /// One transaction.
@@ -73,11 +74,15 @@ const KIND: &str = "saved-plan";
 /// `version` of the document.
 const VERSION: u32 = 1;
 
-#[derive(Serialize)]
-struct Body<'s> {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Body<'s> {
+    /// Where and when the state was read.
     origin: &'s Origin,
+    /// The topology, whole.
     topology: &'s Source,
+    /// The state that the plan was worked out from.
     state: &'s LiveState,
+    /// What it does.
     steps: &'s Steps,
 }
 

@@ -1,5 +1,6 @@
 //! What plans depend on of one host.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::consistent::check;
@@ -7,7 +8,7 @@ use super::document::{self, Error, Text};
 use crate::diff::LiveState;
 
 /// Where and when a state was read.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
     /// The version of the isoplan that read it.
@@ -38,9 +39,11 @@ const KIND: &str = "snapshot";
 /// `version` of the document.
 const VERSION: u32 = 1;
 
-#[derive(Serialize)]
-struct Body<'s> {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Body<'s> {
+    /// Where and when it was taken.
     origin: &'s Origin,
+    /// What was there.
     state: &'s LiveState,
 }
 

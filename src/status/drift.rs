@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::diff::{Action, Change, Kind, table_name};
 use crate::plan::Plan;
 
 /// One difference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Drift {
     /// `missing`, `foreign` or `different`.
+    #[schemars(extend("enum" = ["missing", "foreign", "different"]))]
     pub what: &'static str,
     /// `table`, `set`, `element`, `chain`, `rule` or `sysctl`.
+    #[schemars(extend("enum" = crate::diff::Kind::WORDS))]
     pub object: &'static str,
     /// The set, chain or sysctl that it is, or is in; the table for a table.
     pub name: String,

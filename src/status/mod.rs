@@ -6,6 +6,7 @@ pub use drift::{Drift, drift};
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::approach::{Counted, SysctlKey, counted};
@@ -15,7 +16,7 @@ use crate::risks::{self, Facts, Guess, LastChange, Name, Risk, Severity};
 use crate::ruleset::{Expr, Rule, TABLE_NAME, Verdict};
 
 /// The answer, and its JSON form: `docs/json.md`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Status {
     /// [`JSON_VERSION`].
     pub version: u32,
@@ -26,6 +27,7 @@ pub struct Status {
     pub topology: Option<String>,
     /// Its approach; absent without a topology.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["nftables", "sysctl"]))]
     pub approach: Option<&'static str>,
     /// Whether nothing differs; without a topology, whether anything of isoplan is there.
     pub in_place: bool,
@@ -62,7 +64,7 @@ pub struct Status {
 }
 
 /// A change that waits to be confirmed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Pending {
     /// The topology that was applied; empty for a removal.
     pub of: String,
@@ -73,7 +75,7 @@ pub struct Pending {
 }
 
 /// A table named isoplan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TableStatus {
     /// `inet isoplan`.
     pub table: String,
@@ -88,7 +90,7 @@ pub struct TableStatus {
 }
 
 /// A rule that drops.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DropStatus {
     /// `inet isoplan`.
     pub table: String,
@@ -111,7 +113,7 @@ pub struct DropStatus {
 }
 
 /// What was dropped from one side to the other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PairStatus {
     /// Who sent it.
     pub from: String,
@@ -128,7 +130,7 @@ pub struct PairStatus {
 }
 
 /// A sysctl that isoplan has written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SysctlStatus {
     /// Which.
     pub key: String,
@@ -141,7 +143,7 @@ pub struct SysctlStatus {
 }
 
 /// A residual risk, with all that there is to say of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RiskStatus {
     /// What it is called.
     pub name: Name,

@@ -8,6 +8,7 @@
 mod address;
 mod allow;
 mod check;
+pub(crate) mod limits;
 mod mistake;
 mod model;
 mod names;
@@ -16,6 +17,7 @@ mod ports;
 mod raw;
 mod reach;
 mod read;
+mod remark;
 mod render;
 mod subnets;
 mod syntax;
@@ -30,9 +32,16 @@ pub use model::{
     Isolation, NamePattern, Network, NetworkKind, Nic, NicNat, PortRange, Protocol, Reach, Role, Topology,
 };
 
+pub use remark::Remark;
+
+pub(crate) use render::shown;
+#[cfg(test)]
+pub(crate) use table::keys;
+
 use mistake::{Lines, Mistakes, Span};
 
-/// Reads and checks a topology file. `file` is its name, for messages.
+/// Reads and checks a topology file. `file` is its name, for messages: [`Topology::file`] has it in one line, so that a
+/// name cannot end a comment in a rule set or say something to a terminal.
 ///
 /// # Errors
 ///
@@ -44,7 +53,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Topology, Refused> {
         return Err(mistakes.refuse(file, source));
     };
     let (raw, heads) = read::document(tree.get_ref(), &mut mistakes);
-    let topology = check::check(file, &Lines::of(source), &raw, &heads, &mut mistakes);
+    let topology = check::check(&shown(file), &Lines::of(source), &raw, &heads, &mut mistakes);
     match topology {
         Some(topology) if mistakes.is_empty() => Ok(topology),
         None if mistakes.is_empty() => {

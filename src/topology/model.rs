@@ -4,6 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::limits::RESERVED;
 
 /// The longest name of a Linux interface, in bytes: `IFNAMSIZ` (16) less the NUL.
 pub const IF_NAME_MAX: usize = 15;
@@ -43,7 +47,7 @@ impl IfName {
         if text.len() > IF_NAME_MAX {
             return Err(IfNameFault::TooLong(text.len()));
         }
-        if matches!(text, "." | ".." | "all" | "default" | "lo") {
+        if RESERVED.contains(&text) {
             return Err(IfNameFault::Reserved);
         }
         Ok(Self(text.to_owned()))
@@ -109,6 +113,9 @@ pub struct Role(pub String);
 impl Role {
     /// What a bridge reaches unless it says otherwise.
     pub const SERVICE: &'static str = "service";
+
+    /// The roles that have a meaning to readers; every other word is as good to isoplan.
+    pub const KNOWN: [&'static str; 3] = [Self::SERVICE, "storage", "management"];
 }
 
 impl fmt::Display for Role {
@@ -139,6 +146,10 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Bridge, Self::Overlay, Self::Flat, Self::Nic, Self::Allow, Self::Isolation];
+
     /// The key in the file.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -173,7 +184,8 @@ impl fmt::Display for Entry {
 }
 
 /// What may come into a bridge from the NICs that it reaches, besides answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Inbound {
     /// Nothing.
     None,
@@ -279,7 +291,8 @@ pub struct Nic {
 }
 
 /// A transport protocol of an exception.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// IPPROTO_TCP, 6.
     Tcp,
@@ -363,7 +376,8 @@ pub struct Allow {
 }
 
 /// How the topology is to be carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum ApproachName {
     /// Drops and masquerade in tables named isoplan.
     Nftables,
@@ -401,7 +415,7 @@ pub struct Isolation {
 /// from, to, protocol and ports), so that the order in the file has no effect on a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// The name of the file, as the user gave it, for `file:line`.
+    /// The name of the file, as the user gave it but in one line, for `file:line`.
     pub file: String,
     /// Every entry, in the order of the file.
     pub entries: Vec<Entry>,

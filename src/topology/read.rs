@@ -3,6 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::address::{self, Subnet};
+use super::limits::{ENTRIES_MAX, REASON_MAX, ROLE_MAX, VNI_MAX, VXLAN_PORT};
 use super::mistake::{At, Mistakes, Span, quote};
 use super::model::{
     ApproachName, EntryId, EntryKind, IF_NAME_MAX, IfName, IfNameFault, Inbound, NamePattern,
@@ -14,14 +15,7 @@ use super::table::{Table, Value, described, header, span_of};
 use super::{ports, table};
 
 /// Every kind of table.
-const KINDS: [EntryKind; 6] = [
-    EntryKind::Bridge,
-    EntryKind::Overlay,
-    EntryKind::Flat,
-    EntryKind::Nic,
-    EntryKind::Allow,
-    EntryKind::Isolation,
-];
+const KINDS: [EntryKind; 6] = EntryKind::ALL;
 
 /// The words of `inbound`.
 const INBOUND: [(Inbound, &str); 3] = [
@@ -32,17 +26,6 @@ const INBOUND: [(Inbound, &str); 3] = [
 
 /// Approaches that are there to be compared with, not to be applied.
 const COMPARED: [&str; 5] = ["nftables-subnet", "route", "iptables", "layered", "none"];
-
-/// The UDP port of VXLAN, as IANA assigns it.
-const VXLAN_PORT: u16 = 4789;
-/// The highest VXLAN network identifier: it has 24 bits.
-const VNI_MAX: u32 = (1 << 24) - 1;
-/// The most entries that a file can have.
-const ENTRIES_MAX: usize = 100_000;
-/// The longest reason, in characters.
-const REASON_MAX: usize = 200;
-/// The longest role, in characters.
-const ROLE_MAX: usize = 15;
 
 /// Reads all entries; returns with them each one's kind, title and header, in the order of the file.
 pub(super) fn document<'t>(root: &'t DeTable<'t>, mistakes: &mut Mistakes) -> (Raw, Vec<Head>) {

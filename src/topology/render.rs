@@ -162,7 +162,7 @@ fn boundary(text: &str, offset: usize) -> usize {
 }
 
 /// A text as a terminal can show it.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     text.chars().for_each(|c| push_shown(&mut shown, c));
     shown

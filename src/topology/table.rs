@@ -18,7 +18,7 @@ pub(super) struct Table<'t, 'm> {
 }
 
 /// The keys of each kind of table.
-pub(super) const fn keys(kind: EntryKind) -> &'static [&'static str] {
+pub(crate) const fn keys(kind: EntryKind) -> &'static [&'static str] {
     match kind {
         EntryKind::Bridge => &["name", "subnets", "reach", "inbound"],
         EntryKind::Overlay => &["name", "underlay", "vni", "port", "subnets", "reach", "inbound"],

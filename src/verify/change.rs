@@ -6,10 +6,11 @@ mod subject;
 pub use added::{Added, added, unknown_link};
 pub use subject::{Subject, applies, families, subject};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is changed on the host. "The NIC" and "the bridge" are those of [`subject`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// ip_forward, and conf/all/forwarding of IPv6, from 1 to 0 and back.

@@ -1,5 +1,6 @@
 //! What is said, a line each.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Writer, Writers};
@@ -21,7 +22,7 @@ pub enum Level {
 }
 
 /// What a line is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// It watches now.
@@ -124,25 +125,38 @@ impl Notice {
 }
 
 /// A line as JSON: `docs/json.md`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct NoticeJson<'n> {
+    /// [`JSON_VERSION`].
     version: u32,
+    /// `watch`.
     kind: &'static str,
+    /// When it was said: milliseconds since 1970-01-01 00:00 UTC, by the clock of the host.
     time_ms: u64,
+    /// The file, as it was named.
     topology: &'n str,
+    /// What it is about.
     event: Event,
+    /// How much it matters, as in syslog: 3 error, 4 warning, 5 notice, 6 information.
     level: u8,
+    /// In words, for people.
     message: &'n str,
+    /// How many changes were made, or with `--report` would be; 0 where it is not about changes.
     changes: usize,
+    /// The first few of them in words.
     first_changes: &'n [String],
+    /// The processes that were seen at it; empty where the kernel does not tell.
     by: Vec<ByJson<'n>>,
+    /// Milliseconds from the first sign of the change to its repair; null where nothing was repaired, or nothing told of it.
     took_ms: Option<u64>,
 }
 
 /// A process.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ByJson<'n> {
+    /// Its name, which a process may choose freely.
     name: &'n str,
+    /// Its number in the first pid namespace of the machine.
     pid: u32,
 }
 

@@ -12,6 +12,22 @@ fn survives(bytes: &[u8]) {
     }
 }
 
+/// The name stands in comments of rule sets and documents, and in messages on terminals.
+#[test]
+fn a_file_name_is_one_line() {
+    let name = "a\nflush ruleset\r\u{1b}[2J\u{202e}.toml";
+    let topology = parse(name, VALID.as_bytes()).unwrap();
+    assert_eq!(topology.file, "a\\nflush ruleset\\r\\u{1b}[2J\\u{202e}.toml");
+    let intent = crate::intent::Intent::new(&topology);
+    let nft = crate::render::nft::file(&intent).unwrap();
+    let iptables = crate::render::iptables::file(&intent).unwrap();
+    let sysctl = crate::render::sysctl::file(&intent).unwrap();
+    for text in [nft, iptables, sysctl] {
+        assert!(text.lines().all(|line| !line.starts_with("flush ruleset")), "{text}");
+        assert!(!text.contains(['\r', '\u{1b}', '\u{202e}']), "{text}");
+    }
+}
+
 #[test]
 fn every_truncation_is_survived() {
     for end in 0..=VALID.len() {

@@ -11,6 +11,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use ask::{Asked, Prepared, Protocol, Refused, Version, prepare};
@@ -27,7 +28,7 @@ use crate::approach::Approach;
 pub const TRACE_TABLE: &str = "isoplan_lab_trace";
 
 /// The story of one packet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// The node that sent it.
     pub from: String,
@@ -48,7 +49,7 @@ pub struct Explanation {
 }
 
 /// What a host told of one packet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Told {
     /// Its way through the host; without a step where the host saw nothing of it.
     pub way: Way,
@@ -64,7 +65,7 @@ pub struct Told {
 }
 
 /// A way through the host.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Way {
     /// In order.
     pub steps: Vec<Step>,
@@ -74,7 +75,7 @@ pub struct Way {
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "step")]
 pub enum Step {
     /// It came in.
@@ -118,7 +119,7 @@ pub enum Step {
 }
 
 /// What a packet met in a base chain and the chains that it jumps to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChainPassed {
     /// `forward`; absent where the listing does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,7 +140,7 @@ pub struct ChainPassed {
 }
 
 /// A rule that matched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RuleSeen {
     /// Family and name of its table: `inet isoplan`.
     pub table: String,
@@ -163,7 +164,7 @@ pub struct RuleSeen {
 }
 
 /// A topology entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Origin {
     /// `nic eth1`.
     pub entry: String,
@@ -172,7 +173,7 @@ pub struct Origin {
 }
 
 /// What ended a way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "by")]
 pub enum Stop {
     /// A rule dropped it.

@@ -1,13 +1,14 @@
 //! The documents of `compare --json` and `verify --json` (docs/json.md). The text, the Markdown and the page are
 //! made from the same values, so that they cannot say anything else.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Tally;
+use super::{Cell, Tally};
 use crate::verify::outcome::Sighting;
 
 /// `isoplan compare --json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ComparisonJson<'c> {
     /// [`crate::plan::JSON_VERSION`].
     pub version: u32,
@@ -32,7 +33,7 @@ pub struct ComparisonJson<'c> {
 }
 
 /// A row of the table.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct QuestionJson {
     /// `send-to-guarded`, `after-nic-down`.
     pub question: String,
@@ -47,11 +48,12 @@ pub struct QuestionJson {
 }
 
 /// A cell of the table.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CellJson {
     /// The column.
     pub approach: &'static str,
     /// `blocked`, `works`, `one-way`, `open`, `broken`, `as-before`, `untested` or `partly-tested`.
+    #[schemars(extend("enum" = Cell::WORDS))]
     pub cell: &'static str,
     /// Whether it is what the topology asks for; absent where nothing is asked or nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +66,7 @@ pub struct CellJson {
 }
 
 /// How many probes came to what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CountsJson {
     /// Blocked as expected, and not without rules.
     pub held: usize,
@@ -97,12 +99,13 @@ impl From<Tally> for CountsJson {
 }
 
 /// What all probes say of one approach.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ApproachJson<'c> {
     /// Which.
     pub approach: &'static str,
     /// `holds`, `leaks` or `unknown`; for `none` absent, for it claims nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["holds", "leaks", "unknown"]))]
     pub conclusion: Option<&'static str>,
     /// In all.
     pub counts: CountsJson,
@@ -117,7 +120,7 @@ pub struct ApproachJson<'c> {
 }
 
 /// A probe of which nothing is known.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct UntestedJson<'c> {
     /// Its name.
     pub probe: &'c str,
@@ -126,11 +129,12 @@ pub struct UntestedJson<'c> {
 }
 
 /// A claim.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct GuaranteeJson {
     /// In one sentence.
     pub says: &'static str,
     /// `confirmed`, `contradicted` or `not-shown`.
+    #[schemars(extend("enum" = ["confirmed", "contradicted", "not-shown"]))]
     pub status: &'static str,
     /// How many probes bear it out.
     pub confirmed: usize,
@@ -142,7 +146,7 @@ pub struct GuaranteeJson {
 }
 
 /// What an approach does not stop.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct HoleJson<'c> {
     /// In one sentence.
     pub says: &'static str,
@@ -159,7 +163,7 @@ pub struct HoleJson<'c> {
 }
 
 /// A probe that shows a hole.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct WitnessJson<'c> {
     /// Its name.
     pub probe: &'c str,
@@ -171,7 +175,7 @@ pub struct WitnessJson<'c> {
 }
 
 /// A probe.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProbeJson<'c> {
     /// Never twice.
     pub probe: &'c str,
@@ -203,15 +207,17 @@ pub struct ProbeJson<'c> {
 }
 
 /// A probe under one approach.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ResultJson<'c> {
     /// Which.
     pub approach: &'static str,
     /// Expected and observed together.
     pub verdict: &'static str,
     /// As a cell of the table would say it.
+    #[schemars(extend("enum" = Cell::WORDS))]
     pub cell: &'static str,
     /// `answered`, `delivered`, `blocked` or `could-not-test`.
+    #[schemars(extend("enum" = ["answered", "delivered", "blocked", "could-not-test"]))]
     pub outcome: &'static str,
     /// Why it could not be tested.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -232,7 +238,7 @@ pub struct ResultJson<'c> {
 }
 
 /// `isoplan verify --json`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct VerificationJson<'c> {
     /// [`crate::plan::JSON_VERSION`].
     pub version: u32,
@@ -255,7 +261,7 @@ pub struct VerificationJson<'c> {
 }
 
 /// A line of the matrix.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PairJson {
     /// Who and whom.
     pub pair: String,
@@ -270,7 +276,7 @@ pub struct PairJson {
 }
 
 /// A counterexample.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LeakJson<'c> {
     /// The name of the probe.
     pub probe: &'c str,

@@ -72,6 +72,18 @@ pub enum Cell {
 }
 
 impl Cell {
+    /// Every word, from best to worst.
+    pub const WORDS: [&'static str; 8] = [
+        Self::Blocked.as_str(),
+        Self::Works.as_str(),
+        Self::AsBefore.as_str(),
+        Self::PartlyTested.as_str(),
+        Self::Untested.as_str(),
+        Self::Broken.as_str(),
+        Self::OneWay.as_str(),
+        Self::Open.as_str(),
+    ];
+
     /// The word in JSON and in the attributes of the page.
     pub const fn as_str(self) -> &'static str {
         match self {
