@@ -21,7 +21,7 @@ use crate::laws::listed;
 use crate::live::{forwarding, listing};
 use crate::{ISOPLAN, has_namespace_of_its_own};
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "check",
     "plan",
     "apply",
@@ -35,6 +35,7 @@ const VERBS: [&str; 14] = [
     "explain",
     "lab",
     "probe",
+    "schema",
     "completions",
 ];
 
@@ -157,7 +158,7 @@ fn a_wrong_command_line_says_what_is_right() {
         check(&["chek"], 64, &["'check'", "--help"]);
         check(&["aply", "right.toml"], 64, &["'apply'"]);
         check(&["plan", "right.toml", "--josn"], 64, &["--json"]);
-        check(&["render", "right.toml", "--format", "nf"], 64, &["nft, iptables, sysctl, json"]);
+        check(&["render", "right.toml", "--format", "nf"], 64, &["nft, iptables, sysctl, svg"]);
         check(&["--color", "sometimes", "check", "right.toml"], 64, &["auto, always, never"]);
         check(&["remove", "--json"], 64, &["--yes or --dry-run"]);
         check(&["check", "right.toml", "wrong.toml"], 64, &["wrong.toml"]);
@@ -331,6 +332,7 @@ fn a_reader_that_goes_is_no_failure() {
         check(&["render", "some.toml", "--format", "json"]);
         check(&["check", "some.toml", "--json"]);
         check(&["completions", "bash"]);
+        check(&["schema"]);
     });
 }
 
@@ -357,7 +359,31 @@ fn render_writes_a_file_like_its_output() {
         let shown = isoplan.run(&["render", "right.toml", "--format", "nft"]).ok();
         let written = isoplan.run(&["render", "right.toml", "--format", "nft", "--output", "out.nft"]);
         assert_eq!(written.clone().ok(), "", "{written}");
-        assert_eq!(fs::read_to_string(isoplan.directory().join("out.nft")).expect("read a file"), shown);
+        let at = |name: &str| isoplan.directory().join(name);
+        assert_eq!(fs::read_to_string(at("out.nft")).expect("read a file"), shown);
+        // A file is replaced whole, with the mode that it had; another name of the old one keeps the old text.
+        fs::set_permissions(at("out.nft"), Permissions::from_mode(0o640)).expect("set a mode");
+        fs::hard_link(at("out.nft"), at("before")).expect("make a link");
+        isoplan.run(&["render", "right.toml", "--format", "sysctl", "-o", "out.nft"]).ok();
+        assert_eq!(fs::read_to_string(at("before")).expect("read a file"), shown);
+        assert_ne!(fs::read_to_string(at("out.nft")).expect("read a file"), shown);
+        assert_eq!(fs::metadata(at("out.nft")).expect("a mode").permissions().mode() & 0o7777, 0o640);
+        // What a link leads to is left alone.
+        fs::write(at("precious"), "untouched").expect("write a file");
+        std::os::unix::fs::symlink("precious", at("link")).expect("make a link");
+        for args in [
+            &["render", "right.toml", "--format", "nft", "-o", "link"][..],
+            &["compare", "right.toml", "--approaches", "none", "--quick", "--html", "link"],
+            &["verify", "right.toml", "--quick", "--junit", "link"],
+        ] {
+            let ran = isoplan.run(args);
+            assert_eq!(ran.code, Some(1), "{ran}");
+            assert!(
+                ran.stderr.contains("cannot write link") && ran.stderr.contains("not a plain file"),
+                "{ran}"
+            );
+            assert_eq!(fs::read_to_string(at("precious")).expect("read a file"), "untouched");
+        }
     });
 }
 
@@ -367,9 +393,8 @@ fn completions_are_scripts() {
         let isoplan = program();
         for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
             let script = isoplan.run(&["completions", shell]).ok();
-            for verb in VERBS {
-                assert!(script.contains(verb), "{shell} does not complete {verb}");
-            }
+            // Which verbs there are, the program answers: `package::bash_completes_names_and_files` and its like.
+            assert!(script.contains("isoplan complete-stage"), "{shell} does not ask the program");
             isoplan.write("script", &script).expect("write a script");
             if shell == "bash" || has_program(shell) {
                 let path = isoplan.directory().join("script");

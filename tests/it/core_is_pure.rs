@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules above the line of `docs/architecture.md`.
-const CORE: [&str; 17] = [
+const CORE: [&str; 18] = [
     "topology", "intent", "ruleset", "approach", "boot", "diff", "plan", "render", "verify", "host", "saved",
-    "vigil", "meaning", "draft", "risks", "status", "flows",
+    "vigil", "meaning", "draft", "risks", "status", "flows", "schema",
 ];
 
 /// The modules below it.

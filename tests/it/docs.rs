@@ -30,7 +30,12 @@ fn listed(directory: &Path) -> Vec<PathBuf> {
 /// Every document, by its path from the root.
 fn documents() -> BTreeMap<String, String> {
     let mut paths = listed(root());
-    paths.extend(listed(&root().join("docs")));
+    let mut left = vec![root().join("docs")];
+    while let Some(directory) = left.pop() {
+        let entries = listed(&directory);
+        left.extend(entries.iter().filter(|path| path.is_dir()).cloned());
+        paths.extend(entries);
+    }
     paths
         .iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
@@ -293,6 +298,7 @@ fn json_section(heading: &str) -> String {
 pub(crate) fn check_json(heading: &str, kind: &str, documents: &[Value], also: &[&str]) {
     let mut found = BTreeSet::new();
     for document in documents {
+        assert_eq!(crate::lab::schema::mistakes(document), Vec::<String>::new());
         assert_eq!((&document["kind"], &document["version"]), (&Value::from(kind), &Value::from(1)));
         fields(document, &mut found);
     }

@@ -43,12 +43,12 @@ const OUTPUTS: [(&str, &[&str]); 5] = [
     ("check", &["check", "topology.toml"]),
 ];
 
-fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 /// The valid cases, by the names of their directories.
-fn cases() -> BTreeSet<String> {
+pub(crate) fn cases() -> BTreeSet<String> {
     let entries = fs::read_dir(fixtures()).expect("list the fixtures");
     let names = entries.map(|entry| entry.expect("list the fixtures").file_name().into_string());
     let names = names.map(|name| name.expect("a name in UTF-8")).filter(|name| name != "invalid");
@@ -59,7 +59,7 @@ fn topology_text(case: &str) -> String {
     fs::read_to_string(fixtures().join(case).join("topology.toml")).expect("read a topology")
 }
 
-fn expected(case: &str, extension: &str) -> String {
+pub(crate) fn expected(case: &str, extension: &str) -> String {
     let path = fixtures().join(case).join(format!("expected.{extension}"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -161,7 +161,7 @@ fn every_rule_has_an_id_and_every_drop_a_counter() {
 }
 
 /// A namespace of one's own, and isoplan in a directory that has the topology of a case for the nftables approach.
-fn start(host: &Node, case: &str) -> Program {
+pub(crate) fn start(host: &Node, case: &str) -> Program {
     host.nft(&["flush", "ruleset"]).expect("flush the rules");
     let isoplan = Program::new(ISOPLAN).expect("make a directory");
     // What `render --format nft` prints does not depend on the approach, masquerade does.

@@ -148,6 +148,25 @@ fn what_is_installed_is_taken_away_exactly() {
     assert!(image.uninstall().ok().contains("Nothing is installed"));
 }
 
+/// A dependency that is left out is taken back, and somebody who does not read the list is told what that means.
+#[test]
+fn a_dependency_that_goes_is_told() {
+    let image = Image::new();
+    let told = "docker.service will start without isolation";
+    let first = image.install("a.toml", &["--require-for", "docker.service"]);
+    assert!(!first.stderr.contains(told), "{first}");
+    let link = "etc/systemd/system/docker.service.requires/isoplan.service";
+    assert!(image.files().contains_key(link));
+    let second = image.install("a.toml", &[]);
+    assert!(
+        second.stderr.contains(told) && second.stderr.contains("--require-for docker.service"),
+        "{second}"
+    );
+    assert!(!image.files().contains_key(link));
+    let third = image.install("a.toml", &[]);
+    assert!(!third.stderr.contains(told), "{third}");
+}
+
 #[test]
 fn a_mask_of_the_shell_changes_nothing() {
     let image = Image::new();

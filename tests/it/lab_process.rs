@@ -193,6 +193,18 @@ fn arguments_and_environment_pass_through() {
 }
 
 #[test]
+fn explain_reads_the_file_of_the_lab() {
+    in_namespace(|| {
+        let (outside, program) = start();
+        // Beside a topology.toml, which would be read elsewhere.
+        program.write("other.toml", TOPOLOGY).expect("write a topology");
+        let explained = program.run(&["lab", "other.toml", "--", "isoplan", "explain", "docker0", "storage"]);
+        assert!(explained.clone().ok().contains("(other.toml:13)"), "{explained}");
+        outside.is_all_that_is_left();
+    });
+}
+
+#[test]
 fn a_command_that_cannot_be_run() {
     in_namespace(|| {
         let (outside, program) = start();
@@ -474,6 +486,26 @@ fn has_a_shell(shell: &str, prompt: &str) {
     terminal.types("exit 6\n");
     assert_eq!(terminal.ends().code(), Some(6));
     outside.is_all_that_is_left();
+}
+
+/// What docs/tutorial.md shows when it opens a lab is what is shown, but for the name of the file.
+#[test]
+fn the_tutorial_opens_this_shell() {
+    in_namespace(|| {
+        let (outside, program) = start();
+        let tutorial = include_str!("../../docs/tutorial.md");
+        let (_, shown) = tutorial.split_once("It ends with this shell.\n").expect("a shell that is opened");
+        let (shown, _) = shown.split_once("```").expect("the end of a block");
+        let mut terminal = Terminal::start(&program, &[("SHELL", "/bin/sh")], &["lab", "topology.toml"]);
+        let lines: Vec<&str> = shown.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert!(lines.len() > 10, "{lines:?}");
+        for line in lines {
+            terminal.shows(line);
+        }
+        terminal.types("exit\n");
+        assert!(terminal.ends().success());
+        outside.is_all_that_is_left();
+    });
 }
 
 #[test]

@@ -6,6 +6,8 @@
 #[allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 mod lab;
 
+/// The documents: what they show is run, and they are all listed.
+mod book;
 /// Boot, by systemd itself.
 mod boot;
 /// Boot, by the commands of the units in their order.
@@ -29,6 +31,8 @@ mod core_is_pure;
 mod discover;
 /// What the documents promise.
 mod docs;
+/// Rule sets as documents, and templates of one's own.
+mod documents;
 /// Not a test: random topologies.
 mod draw;
 /// One packet in a lab, and what decided about it.
@@ -39,6 +43,8 @@ mod faults;
 mod flows;
 /// Broken input for every reader.
 mod fuzz;
+/// The documents of the fixtures, in docs/generated.
+mod generated;
 /// What the last change left, and what is done by hand since.
 mod generation;
 /// Every fixture, in every format.
@@ -57,28 +63,42 @@ mod lab_build;
 mod lab_process;
 /// What holds for every topology.
 mod laws;
+/// isoplan as a crate.
+mod library;
 /// Not a test: what the kernel holds, as other programs show it.
 mod live;
+/// What a review says where no way tells it.
+mod loosened;
 /// Not a test: a comparison with every state that a cell can have.
 mod made_up;
 /// What changes in meaning from one topology to another.
 mod meaning;
 /// Packets that hosts do not send every day.
 mod odd_packets;
+/// Man pages, completions, licences.
+mod package;
 /// What packets show: what is closed after an apply, and what goes on working.
 mod packets;
 /// The page of a comparison, in a browser.
 mod page;
 /// The document about speed.
 mod performance;
+/// Pictures of hosts.
+mod pictures;
+/// The pipelines of docs/review.md.
+mod pipelines;
 /// The prober that isoplan ships.
 mod prober;
 /// Random topologies, and what packets show of them.
 mod proven;
 /// Changes under traffic.
 mod re_apply;
+/// The reference: the command line, exit codes, files.
+mod reference;
 /// Faults that isoplan once had.
 mod regressions;
+/// What a bot posts below a pull request.
+mod review;
 /// Residual risks of a host.
 mod risks;
 /// The last change undone.
@@ -87,6 +107,8 @@ mod rollback;
 mod saved;
 /// Ten thousand bridges.
 mod scale;
+/// Schemas of what isoplan reads and prints.
+mod schema;
 /// The answer of `isoplan status`.
 mod status;
 /// What the sysctl approach stops and what it does not.

@@ -13,21 +13,21 @@ use serde_json::Value;
 use crate::{compare, made_up};
 
 #[path = "../page/browser.rs"]
-mod browser;
+pub(crate) mod browser;
 
 use browser::Browser;
 
 /// axe-core, see tests/page/README.md.
 const AXE: &str = include_str!("../page/axe.min.js");
 
-const SIZES: [(u32, u32); 2] = [(360, 740), (1280, 800)];
-const SCHEMES: [&str; 2] = ["light", "dark"];
+pub(crate) const SIZES: [(u32, u32); 2] = [(360, 740), (1280, 800)];
+pub(crate) const SCHEMES: [&str; 2] = ["light", "dark"];
 
 /// A page must not be larger.
-const BYTES: usize = 200 * 1024;
+pub(crate) const BYTES: usize = 200 * 1024;
 
 /// A browser, unless there is none and there need not be.
-fn browser() -> Option<Browser> {
+pub(crate) fn browser() -> Option<Browser> {
     match Browser::start() {
         Ok(browser) => Some(browser),
         Err(error) => {
@@ -84,7 +84,7 @@ fn shown(browser: &Browser, what: &str) -> Cells {
 }
 
 /// Keeps a picture for people where `ISOPLAN_PICTURES` names a directory.
-fn keep(browser: &Browser, name: &str) {
+pub(crate) fn keep(browser: &Browser, name: &str) {
     let Some(directory) = env::var_os("ISOPLAN_PICTURES") else { return };
     let path = Path::new(&directory).join(format!("{name}.png"));
     let png = fs::File::create(&path).expect("write a picture");
@@ -97,7 +97,7 @@ fn keep(browser: &Browser, name: &str) {
 }
 
 /// Everything that is wrong by axe's rules, and what it could not decide about contrast.
-fn accessibility(browser: &Browser) -> Vec<String> {
+pub(crate) fn accessibility(browser: &Browser) -> Vec<String> {
     browser.run(AXE);
     let found = browser.run_async(
         "const done = arguments[arguments.length - 1];

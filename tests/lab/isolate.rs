@@ -98,6 +98,8 @@ pub(crate) fn start(args: &[&str], name: &str, privilege: Privilege, output: Str
         Err(reason) => return Err(io::Error::other(reason.as_str())),
     };
     unshare(way)
+        // A shell starts what runs in the background with these ignored, and a test sends them.
+        .args(["env", "--default-signal=HUP,INT,QUIT"])
         .arg(env::current_exe()?)
         .args(args)
         .env(INSIDE, name)

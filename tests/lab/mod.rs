@@ -13,6 +13,8 @@ pub(crate) mod node;
 pub(crate) mod packet;
 pub(crate) mod probe;
 pub(crate) mod program;
+#[cfg(test)]
+pub(crate) mod schema;
 pub(crate) mod session;
 pub(crate) mod spec;
 pub(crate) mod systemd;

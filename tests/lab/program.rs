@@ -67,16 +67,19 @@ impl Program {
         command
     }
 
-    /// Runs it and waits for it.
+    /// Runs it and waits for it. A document that it prints is held against its schema.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         let output =
             self.command(args).output().unwrap_or_else(|error| panic!("cannot run isoplan: {error}"));
-        Ran {
+        let ran = Ran {
             command: format!("isoplan {}", args.join(" ")),
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        };
+        #[cfg(test)]
+        super::schema::check(&ran.command, &ran.stdout);
+        ran
     }
 
     /// Writes a file into the directory that it is run in.

@@ -75,7 +75,7 @@ fn a_matrix_that_is_cut_says_so() {
             isoplan.write("many.toml", &text).expect("write a topology");
         };
         // Senders are the bridges and the NIC, receivers these and this host's address on the NIC.
-        for (bridges, pairs, cut) in [(60, 40 * 40, 21 + 22), (39, 40 * 40, 1), (38, 39 * 40, 0)] {
+        for (bridges, pairs, cut) in [(60, 41 * 42, 20 + 20), (41, 41 * 42, 1 + 1), (40, 41 * 42, 0)] {
             hosts(bridges);
             for args in [&["check", "many.toml", "--json"][..], &["render", "many.toml", "--format", "json"]]
             {

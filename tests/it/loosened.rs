@@ -1,0 +1,128 @@
+//! What a review says where no way between two parties tells it: exceptions that let more through, and links that no
+//! rule names any more.
+
+use isoplan::approach::{SysctlKey, desired};
+use isoplan::diff::LiveState;
+use isoplan::intent::Intent;
+use isoplan::meaning::{Comparison, Loosened};
+use isoplan::plan::Plan;
+use isoplan::render::review;
+use isoplan::topology::{self, Topology};
+use proptest::prelude::*;
+
+use crate::draw;
+use crate::laws::law_with;
+
+const OLD: &str = r#"
+[[bridge]]
+name = "docker0"
+subnets = ["172.17.0.0/16"]
+[[bridge]]
+name = "br-web"
+subnets = ["172.18.0.0/16"]
+[[nic]]
+name = "eth0"
+role = "service"
+subnets = ["192.168.56.0/24"]
+[[nic]]
+name = "eth1"
+role = "storage"
+subnets = ["192.168.57.0/24"]
+[[allow]]
+from = "docker0"
+to = "192.168.57.8/29"
+protocol = "tcp"
+ports = [111, "2049-2050"]
+"#;
+
+fn parse(text: &str) -> Topology {
+    topology::parse("new.toml", text.as_bytes())
+        .unwrap_or_else(|refused| panic!("{}\n{text}", refused.render(false, 100)))
+}
+
+/// The review of two files, and that of the new one on a host where the old one is in place.
+fn reviews(old: &Topology, new: &Topology) -> [String; 2] {
+    let (old_intent, new_intent) = (Intent::new(old), Intent::new(new));
+    let comparison = Comparison::new(&old_intent, &new_intent);
+    let in_place = desired(&old_intent);
+    let live = LiveState {
+        ruleset: in_place.ruleset,
+        sysctls: [(SysctlKey("net/ipv4/ip_forward".to_owned()), "1".to_owned())].into(),
+        ..LiveState::default()
+    };
+    let seen = review::Seen { host: Some("web1"), words: None };
+    [review::diff(&comparison, old, new, false), review::plan(&Plan::new(new, &live), &live, seen, false)]
+}
+
+/// `opens` and `gives up` as the heading of both says them, for a change of one text.
+#[track_caller]
+fn check(before: &str, after: &str, opens: Option<usize>, gives_up: &[&str]) {
+    assert!(OLD.contains(before), "{before}");
+    let (old, new) = (parse(OLD), parse(&OLD.replace(before, after)));
+    let comparison = Comparison::new(&Intent::new(&old), &Intent::new(&new));
+    assert_eq!(comparison.opens(), opens.unwrap_or(0), "{after}");
+    assert_eq!(comparison.loosened.links, gives_up, "{after}");
+    for review in reviews(&old, &new) {
+        let heading = review.lines().find(|line| line.starts_with("### ")).expect("a heading");
+        // On a host, its own address within the target is a pair of its own.
+        assert_eq!(heading.contains("**opens ways of "), opens.is_some(), "{review}");
+        assert_eq!(heading.contains("**gives up "), !gives_up.is_empty(), "{review}");
+        for link in gives_up {
+            assert!(review.contains(&format!("\n- `{link}`\n")), "{review}");
+        }
+    }
+}
+
+#[test]
+fn exceptions_that_let_more_through_open() {
+    let end = "ports = [111, \"2049-2050\"]\n";
+    let second = format!("{end}[[allow]]\nfrom = \"docker0\"\nto = \"192.168.57.20\"\n");
+    check(end, &second, Some(1), &[]);
+    check(end, "ports = [111, \"2049-2051\"]\n", Some(1), &[]);
+    check(end, "ports = [112]\n", Some(1), &[]);
+    check(&format!("protocol = \"tcp\"\n{end}"), "", Some(1), &[]);
+    check("192.168.57.8/29", "192.168.57.0/28", Some(1), &[]);
+    check("172.17.0.0/16", "172.16.0.0/15", Some(1), &[]);
+}
+
+#[test]
+fn exceptions_that_let_less_through_do_not() {
+    check("ports = [111, \"2049-2050\"]\n", "ports = [2049]\n", None, &[]);
+    check("192.168.57.8/29", "192.168.57.9", None, &[]);
+    check("172.17.0.0/16", "172.17.0.0/24", None, &[]);
+    check("tcp\"\n", "tcp\"\nreason = \"NFS\"\n", None, &[]);
+}
+
+#[test]
+fn who_is_not_in_the_file_any_more_is_given_up() {
+    let bridge = "[[bridge]]\nname = \"br-web\"\nsubnets = [\"172.18.0.0/16\"]\n";
+    check(bridge, "", None, &["br-web"]);
+    // A wildcard in its place is as good.
+    check("\"br-web\"", "\"br-*\"", None, &[]);
+    check("\"br-web\"", "\"br-web0\"", None, &["br-web"]);
+    let old = OLD.replace("eth1", "eth9");
+    let other = parse(&old);
+    assert_eq!(Comparison::new(&Intent::new(&parse(OLD)), &Intent::new(&other)).loosened.links, ["eth1"]);
+}
+
+#[test]
+fn the_sysctl_approach_gives_up_everything() {
+    let old = parse(OLD);
+    let (before, _) = OLD.split_once("[[allow]]").expect("an exception");
+    let new = parse(&format!("{before}[isolation]\napproach = \"sysctl\"\n"));
+    let comparison = Comparison::new(&Intent::new(&old), &Intent::new(&new));
+    assert_eq!(comparison.loosened.links, ["br-web", "docker0", "eth0", "eth1"]);
+    assert!(reviews(&old, &new)[0].contains(", **gives up 4 links**"));
+}
+
+/// Nothing is given up from a file to itself, and what has no rules has nothing to give up.
+#[test]
+fn a_file_gives_up_nothing_against_itself() {
+    law_with(100, 100, draw::topology(), |drawn| {
+        let topology = parse(&drawn.text());
+        let rules = desired(&Intent::new(&topology)).ruleset;
+        prop_assert!(Loosened::new(&rules, &rules).is_empty());
+        prop_assert!(Loosened::new(&Default::default(), &rules).is_empty());
+        Ok(())
+    });
+}
