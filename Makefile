@@ -6,7 +6,7 @@ CARGO ?= cargo
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz bench bench-quick bench-micro bench-smoke build check docs install-deps demo-deps bench-deps
+.PHONY: help deb test-deb demo test fuzz bench bench-quick bench-micro bench-smoke build check docs install-deps demo-deps bench-deps
 
 help:
 	@echo 'make demo          see the main job in throw-away network namespaces; root not needed'
@@ -16,6 +16,8 @@ help:
 	@echo 'make bench-quick   the same in three minutes; writes target/bench/performance.md'
 	@echo 'make bench-micro   measure planning, diffing, encoding and decoding alone'
 	@echo 'make build         build target/release/isoplan'
+	@echo 'make deb           make a Debian package, by cargo-deb, which is built below target/ where it is missing'
+	@echo 'make test-deb      install, run and purge that in a clean root; needs root'
 	@echo 'make check         formatting and lints'
 	@echo 'make docs          build the documentation of the code'
 	@echo 'make install-deps  install the Debian packages that these need, where missing; daemons are only unpacked'
@@ -74,6 +76,24 @@ bench-micro: bench-deps
 build: demo-deps
 	$(CARGO) build --release --locked --bin isoplan
 
+# The build directory, wherever it is: assets are named below target/release, which cargo-deb takes for it.
+# As Debian's own tools do, it takes the name of who builds from DEBFULLNAME and DEBEMAIL. NO_BUILD=1 packs the program
+# that is there.
+deb: FOR_DEB = yes
+deb: $(if $(NO_BUILD),demo-deps,build)
+	@dir=$$($(TARGET_DIR)) && \
+		packaging/cargo-deb.sh "$$dir/tmp/cargo-deb" && \
+		packaging/files.sh "$$dir/release/isoplan" "$$dir/release/package" && \
+		rm -f "$$dir"/debian/isoplan_*.deb && \
+		PATH="$$PATH:$$dir/tmp/cargo-deb/bin" $(CARGO) deb --no-build --locked --compress-system \
+			$(if $(DEBEMAIL),--maintainer '$(or $(DEBFULLNAME),isoplan) <$(DEBEMAIL)>')
+
+# Where packages cannot be fetched for the clean root, it fails.
+test-deb: FOR_TEST_DEB = yes
+test-deb: demo-deps
+	@dir=$$($(TARGET_DIR)) && as_root= && { [ "$$(id -u)" = 0 ] || as_root=sudo; } && \
+		$$as_root packaging/test-deb.sh "$$dir"/debian/isoplan_*.deb
+
 check: install-deps
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -85,7 +105,11 @@ install-deps: FOR_TESTS = yes
 bench-deps: FOR_BENCH = yes
 install-deps demo-deps bench-deps:
 	@$(INSTALL)
-	@[ -z '$(FOR_TESTS)' ] || sh tests/neighbours/packages.sh "$$($(TARGET_DIR))/tmp/neighbours"
+	@[ -z '$(FOR_TESTS)' ] || { \
+		dir=$$($(TARGET_DIR))/tmp && \
+		sh tests/neighbours/packages.sh "$$dir/neighbours" && \
+		sh tests/it/schema/taplo.sh "$$dir/taplo"; \
+	}
 
 TARGET_DIR = $(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
 
@@ -110,8 +134,20 @@ has ip || missing="$$missing iproute2"; \
 has unshare || missing="$$missing util-linux"; \
 if [ -n '$(FOR_TESTS)$(FOR_BENCH)' ]; then has iptables-restore || missing="$$missing iptables"; fi; \
 if [ -n '$(FOR_TESTS)' ]; then \
+	has ping || missing="$$missing iputils-ping"; \
+	has sysctl || missing="$$missing procps"; \
+	python3 -m pip --version >/dev/null 2>&1 || missing="$$missing python3-pip"; \
+	for name in mandoc zsh fish jq git; do has $$name || missing="$$missing $$name"; done; \
 	has chromium || missing="$$missing chromium"; \
 	has chromedriver || missing="$$missing chromium-driver"; \
+	has dot || missing="$$missing graphviz"; \
+fi; \
+if [ -n '$(FOR_DEB)' ]; then \
+	has dpkg-shlibdeps || missing="$$missing dpkg-dev"; \
+	has xz || missing="$$missing xz-utils"; \
+fi; \
+if [ -n '$(FOR_TEST_DEB)' ]; then \
+	for name in mmdebstrap lintian; do has $$name || missing="$$missing $$name"; done; \
 fi; \
 [ -n "$$missing" ] || exit 0; \
 if ! has apt-get; then \
