@@ -266,11 +266,42 @@ fn not_one_packet_passes_from_the_first_moment_on() {
         host.install(&[]);
         let (machine, arrived) = host.boot_under_flood();
         assert_eq!(arrived, 0, "{}", machine.journal());
-        assert_eq!(machine.property("isoplan.service", "ActiveState"), "active");
+        let said = || format!("{}\n{}", machine.console(), machine.journal());
+        assert_eq!(machine.property("isoplan.service", "ActiveState"), "active", "{}", said());
         let service = Family::BOTH.map(|family| host.lab.probe(Kind::Udp, family, "web", "service"));
         check("after boot", &service, is_answered);
         // There is no cycle that systemd had to break by leaving something out.
-        assert!(!machine.console().contains("cycle"), "{}", machine.console());
+        let console = machine.console();
+        assert!(console.contains("Startup finished") && !console.contains("cycle"), "{console}");
+    });
+}
+
+/// Empties /tmp while the first units start, as systemd-tmpfiles does once; systemd 252 makes the `/dev` of
+/// `PrivateDevices=` there, and what it confines so is then not started.
+const CLEANER_UNIT: &str = "[Unit]
+DefaultDependencies=no
+Before=isoplan.service
+[Service]
+ExecStart=/bin/sh -c 'while :; do rm -rf /tmp/*; done'
+[Install]
+WantedBy=sysinit.target
+";
+
+#[test]
+fn emptying_tmp_does_not_keep_the_rules_away() {
+    with_systemd(|| {
+        let host = Host::new();
+        host.image.write("etc/systemd/system/cleaner.service", CLEANER_UNIT).expect("write a unit");
+        host.image.enable("cleaner.service").expect("enable it");
+        host.install_with_watch(&[]);
+        for _ in 0..3 {
+            let machine = host.image.boot().expect("boot");
+            for unit in ["cleaner.service", "isoplan.service", "isoplan-watch.service"] {
+                let state = machine.property(unit, "ActiveState");
+                assert_eq!(state, "active", "{unit}: {}", machine.console());
+            }
+            host.switch_off();
+        }
     });
 }
 

@@ -5,12 +5,15 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MsFlags, mount};
+use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -47,6 +50,7 @@ const APART: &str =
 const START: &str = r#"
 set -e
 R=$1
+CONSOLE=$2
 mount -t proc proc $R/proc
 # Of what belongs to the whole machine, nothing is written.
 mount --bind $R/proc/sys $R/proc/sys; mount -o remount,bind,ro $R/proc/sys
@@ -55,6 +59,7 @@ mount -t sysfs -o ro sysfs $R/sys
 mount -t cgroup2 cgroup2 $R/sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs $R/dev
 for n in null zero full random urandom tty; do touch $R/dev/$n; mount --bind /dev/$n $R/dev/$n; done
+touch $R/dev/console; mount --bind $CONSOLE $R/dev/console
 touch $R/dev/kmsg; mount --bind /dev/null $R/dev/kmsg
 mkdir $R/dev/pts $R/dev/shm; mount -t devpts -o newinstance,ptmxmode=666 devpts $R/dev/pts
 ln -s pts/ptmx $R/dev/ptmx; ln -s /proc/self/fd $R/dev/fd
@@ -64,7 +69,7 @@ mount -t tmpfs -o mode=1777 tmpfs $R/tmp
 hostname booted
 mkdir -p $R/.old; cd $R; pivot_root . .old; umount -l /.old; rmdir /.old; cd /
 export container=isoplan-test
-exec /lib/systemd/systemd --system --unit=multi-user.target --log-target=console --show-status=no
+exec /lib/systemd/systemd --system --unit=multi-user.target --log-target=console --log-color=no --show-status=no
 "#;
 
 /// A root file system that a systemd can be booted from.
@@ -78,6 +83,8 @@ pub(crate) struct Machine {
     unshare: Child,
     systemd: Pid,
     cgroup: PathBuf,
+    /// What is its console, kept open: without that, what is read from it ends whenever nobody writes.
+    _console: OwnedFd,
     log: PathBuf,
 }
 
@@ -164,11 +171,14 @@ impl Image {
         let cgroup = make_cgroup()?;
         let log = self.directory.join("console");
         let console = fs::File::create(&log)?;
+        let terminal = terminal(console.try_clone()?)?;
+        let device = fs::read_link(format!("/proc/self/fd/{}", terminal.as_raw_fd()))?;
         let mut unshare = Command::new("sh")
             .args(["-c", APART, "sh"])
             .arg(&cgroup)
             .args(["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--", "sh", "-c", START, "sh"])
             .arg(self.root())
+            .arg(device)
             .env_clear()
             .env("PATH", PATH)
             .stdin(Stdio::null())
@@ -183,7 +193,8 @@ impl Image {
             let name =
                 child.map(|child: i32| fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default());
             if let (Some(child), Some("systemd\n")) = (child, name.as_deref()) {
-                return Ok(Machine { unshare, systemd: Pid::from_raw(child), cgroup, log });
+                let systemd = Pid::from_raw(child);
+                return Ok(Machine { unshare, systemd, cgroup, _console: terminal, log });
             }
             let has_ended = unshare.try_wait()?.is_some();
             if has_ended || Instant::now() > deadline {
@@ -271,6 +282,17 @@ impl Drop for Machine {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// A terminal, which systemd wants its console to be; what is written there goes into the log until it is closed.
+fn terminal(mut log: fs::File) -> io::Result<OwnedFd> {
+    let terminal = openpty(None, None)?;
+    for fd in [&terminal.master, &terminal.slave] {
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    let mut master = fs::File::from(terminal.master);
+    std::thread::spawn(move || io::copy(&mut master, &mut log));
+    Ok(terminal.slave)
 }
 
 fn make_cgroup() -> io::Result<PathBuf> {

@@ -59,6 +59,8 @@ const fn untimed(verb: &'static str, arguments: &'static [&'static str]) -> Run 
 const SESSION: &[Run] = &[
     timed("help", &[]),
     timed("completions", &["bash"]),
+    timed("schema", &[]),
+    timed("man", &["man"]),
     timed("check", &["t.toml"]),
     timed("render", &["t.toml", "--format", "nft"]),
     timed("diff", &["t.toml", "more.toml"]),
