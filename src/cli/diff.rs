@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// The topology file as it is now; - reads it from stdin
     #[arg(value_name = "OLD")]
     old: PathBuf,
-    /// The topology file as it is meant to be
+    /// The topology file as it is meant to be; - reads it from stdin
     #[arg(value_name = "NEW")]
     new: PathBuf,
     /// Print the differences as JSON (docs/json.md)
@@ -35,6 +35,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
+    if [&args.old, &args.new].iter().all(|file| file.as_os_str() == "-") {
+        return Err(Failure::new("only one of the two files can be read from stdin")
+            .exit(Exit::Usage)
+            .hint("name a file for the other"));
+    }
     let old = TopologyArg { topology: args.old.clone() }.checked(output);
     let new = TopologyArg { topology: args.new.clone() }.checked(output);
     let (old, new) = (old?, new?);

@@ -78,8 +78,8 @@ struct Policy<'a> {
 }
 
 /// The link of a key `net/ipv4/conf/LINK/forwarding`.
-fn link_of_key(key: &SysctlKey) -> Option<&str> {
-    let link = key.0.strip_prefix("net/ipv4/conf/")?.strip_suffix("/forwarding")?;
+pub(crate) fn link_of_key(key: &str) -> Option<&str> {
+    let link = key.strip_prefix("net/ipv4/conf/")?.strip_suffix("/forwarding")?;
     (!matches!(link, "all" | "default")).then_some(link)
 }
 
@@ -121,7 +121,7 @@ impl<'a> Judge<'a> {
         host: &'a Host,
         keeps: bool,
     ) -> Self {
-        let closed = |key: &'a SysctlKey, value: &str| link_of_key(key).filter(|_| value == "0");
+        let closed = |key: &'a SysctlKey, value: &str| link_of_key(&key.0).filter(|_| value == "0");
         let after = Policy {
             ruleset: &desired.ruleset,
             closed_links: desired

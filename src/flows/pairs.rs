@@ -7,7 +7,7 @@
 //! of flat instances are not looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpAdd as _, IpNet};
 
@@ -20,7 +20,7 @@ use crate::host::{Address, Host, Link, Route};
 use crate::intent::{Intent, Party, Way};
 use crate::meaning::{EACH_OTHER, Step, WayChange};
 use crate::plan::Plan;
-use crate::topology::NamePattern;
+use crate::topology::{NamePattern, Topology};
 
 /// What a plan changes between the parties of its topology.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,7 +29,7 @@ pub struct PairChanges {
     pub ways: Vec<WayChange>,
     /// How many pairs were looked at.
     pub looked_at: usize,
-    /// Whether pairs of networks were left out: of more than [`NETWORKS`] only those are looked at among each other
+    /// Whether pairs of networks were left out: of more than 64 only those are looked at among each other
     /// that one of them reaches.
     pub is_partial: bool,
 }
@@ -58,6 +58,8 @@ impl PairChanges {
 struct Stand {
     party: Party,
     addresses: [Option<IpAddr>; 2],
+    /// As a receiver, one address of each other subnet that no exception leads to: rules may tell them apart.
+    others: Vec<IpAddr>,
     label: String,
 }
 
@@ -76,7 +78,7 @@ impl<'s> Side<'s> {
             sysctls.iter().any(|(key, value)| key.0 == name && !value.is_empty() && *value != "0")
         };
         let closed = sysctls.iter().filter(|(_, value)| **value == "0");
-        let closed_links = closed.filter_map(|(key, _)| link_of_key(key)).collect();
+        let closed_links = closed.filter_map(|(key, _)| link_of_key(&key.0)).collect();
         Self {
             policy: Policy { ruleset, closed_links, has_kept: keep::is_in(ruleset) },
             forwards: [is_on(SysctlKey::IP_FORWARD), is_on(SysctlKey::IPV6_FORWARD)],
@@ -95,6 +97,8 @@ struct Scene {
     only_here: BTreeMap<usize, Host>,
     /// One that no exception names.
     port: u16,
+    /// Places of exceptions in the file, by sender and receiver.
+    exceptions: BTreeMap<(Party, Party), Vec<usize>>,
 }
 
 /// What a plan changes on the host whose state that is.
@@ -119,9 +123,14 @@ pub fn pair_changes(plan: &Plan<'_>, live: &LiveState) -> PairChanges {
             _ => &paths,
         };
         let steps = [0, 1].map(|family| {
-            let [old, new] =
-                [&sides[0], &sides[1]].map(|side| way(side, intent, from, to, family, (&scene, paths)));
-            (old != new).then_some(Step { old, new })
+            let other = to.others.iter().copied().filter(|address| usize::from(address.is_ipv6()) == family);
+            let step = |target| {
+                let [old, new] = [&sides[0], &sides[1]]
+                    .map(|side| way(side, intent, (from, to), target, family, (&scene, paths)));
+                (old != new).then_some(Step { old, new })
+            };
+            let steps: Vec<Step> = to.addresses[family].into_iter().chain(other).filter_map(step).collect();
+            steps.iter().find(|step| step.opens()).or(steps.first()).copied()
         });
         if steps != [None, None] {
             let is_same = std::ptr::eq(from, to) || from.party == to.party;
@@ -150,7 +159,13 @@ fn pairs<'s>(intent: &Intent<'_>, scene: &'s Scene) -> Vec<(&'s Stand, &'s Stand
         let receivers: Vec<&Stand> = if many && is_network(from) {
             let Party::Network(at) = from.party else { continue };
             let reached = intent.network_reach[at].networks.iter();
-            let networks = reached.filter_map(|to| by_party.get(&Party::Network(*to)).copied());
+            let mut networks: BTreeSet<usize> = reached.copied().collect();
+            let ends = (from.party, Party::Network(0))..=(from.party, Party::Network(usize::MAX));
+            networks.extend(scene.exceptions.range(ends).filter_map(|((_, to), _)| match to {
+                Party::Network(to) => Some(*to),
+                _ => None,
+            }));
+            let networks = networks.into_iter().filter_map(|to| by_party.get(&Party::Network(to)).copied());
             let others = scene.stands.iter().filter(|stand| !is_network(stand));
             networks.chain(others).collect()
         } else {
@@ -173,12 +188,12 @@ fn pairs<'s>(intent: &Intent<'_>, scene: &'s Scene) -> Vec<(&'s Stand, &'s Stand
 fn way(
     side: &Side<'_>,
     intent: &Intent<'_>,
-    from: &Stand,
-    to: &Stand,
+    (from, to): (&Stand, &Stand),
+    target: IpAddr,
     family: usize,
     (scene, paths): (&Scene, &Paths<'_>),
 ) -> Option<Way> {
-    let (source, target) = (from.addresses[family]?, to.addresses[family]?);
+    let source = from.addresses[family]?;
     let passes = |source, target, protocol, port, status| {
         let tuple = |source, destination, ports: [u16; 2]| Tuple {
             source,
@@ -213,14 +228,15 @@ fn way(
         return Some(Way::Open);
     }
     let is_published = all_pass(DST_NAT);
-    let has_exception = intent.topology.allows.iter().zip(&intent.exceptions).any(|(allow, ends)| {
+    // One to this host's own address there is one to the NIC.
+    let (receiver, is_here) = match to.party {
+        Party::HostOn(nic) => (Party::Nic(nic), true),
+        other => (other, false),
+    };
+    let entries = scene.exceptions.get(&(from.party, receiver)).into_iter().flatten();
+    let has_exception = entries.map(|at| &intent.topology.allows[*at]).any(|allow| {
         let family_of = usize::from(matches!(allow.to, IpNet::V6(_)));
-        // One to this host's own address there is one to the NIC.
-        let (receiver, is_here) = match to.party {
-            Party::HostOn(nic) => (Party::Nic(nic), true),
-            other => (other, false),
-        };
-        let is_theirs = *ends == Some((from.party, receiver)) && (!is_here || allow.to.contains(&target));
+        let is_theirs = !is_here || allow.to.contains(&target);
         let port = allow.ports.first().map_or(port, |ports| ports.first);
         let protocol = allow.protocol.map_or(TCP, |protocol| protocol.number());
         let target = if is_here { target } else { allow.to.hosts().next().unwrap_or(allow.to.addr()) };
@@ -246,13 +262,15 @@ impl Scene {
             others: BTreeMap::new(),
             host: Host::default(),
             only_here: BTreeMap::new(),
+            exceptions: BTreeMap::new(),
             port: (47_111..=u16::MAX).chain(1..47_111).find(|port| !is_named(port)).unwrap_or(47_111),
         };
         // What exceptions lead to is not what a party is judged by.
         let mut excepted: BTreeMap<Party, Vec<IpNet>> = BTreeMap::new();
-        for (allow, ends) in topology.allows.iter().zip(&intent.exceptions) {
-            if let Some((_, to)) = ends {
+        for (at, (allow, ends)) in topology.allows.iter().zip(&intent.exceptions).enumerate() {
+            if let Some((from, to)) = ends {
                 excepted.entry(*to).or_default().push(allow.to);
+                scene.exceptions.entry((*from, *to)).or_default().push(at);
             }
         }
         let addresses_of = |party: Party, subnets: &[IpNet]| {
@@ -262,12 +280,25 @@ impl Scene {
         let mut taken: BTreeSet<String> = topology.networks.iter().map(|net| net.name.to_string()).collect();
         taken.extend(topology.nics.iter().map(|nic| nic.name.to_string()));
         taken.extend(topology.flats.iter().map(|flat| flat.name.to_string()));
-        let mut fallback = 0;
+        // One address of each subnet that has none of these; as of a subnet, the first may be this host's.
+        let others_of = |party: Party, subnets: &[IpNet], known: &[IpAddr]| -> Vec<IpAddr> {
+            let excepted = excepted.get(&party).map_or(&[][..], Vec::as_slice);
+            let is_free = |address: &IpAddr| {
+                !known.contains(address) && !excepted.iter().any(|to| to.contains(address))
+            };
+            let rest = subnets.iter().filter(|net| !known.iter().any(|address| net.contains(address)));
+            rest.filter_map(|net| {
+                let family = usize::from(matches!(net, IpNet::V6(_)));
+                some(std::slice::from_ref(net), family, excepted).into_iter().filter(is_free).take(2).last()
+            })
+            .collect()
+        };
+        let mut spare = Spare::new(topology);
         let mut alone: Vec<(usize, Address)> = Vec::new();
         for (at, nic) in topology.nics.iter().enumerate() {
             let link = intent.links_of(at).last().unwrap_or(nic.name.as_str()).to_owned();
             let index = scene.link(&link);
-            let subnets = subnets(&nic.subnets, &mut fallback);
+            let subnets = spare.subnets(&nic.subnets);
             for net in &subnets {
                 scene.host.routes.push(Route { to: *net, via: None, link: index, protocol: 2 });
             }
@@ -296,14 +327,21 @@ impl Scene {
                 }
             }
             let label = format!("{} ({})", nic.name, nic.role);
-            let stand = |party, addresses, label: &str| Stand { party, addresses, label: label.to_owned() };
+            let stand = |party, addresses, label: &str| Stand {
+                party,
+                addresses,
+                others: Vec::new(),
+                label: label.to_owned(),
+            };
             let (first, second) = (of(0), of(1));
+            let known: Vec<IpAddr> = known.into_iter().chain(first).flatten().collect();
+            let others = others_of(party, &subnets, &known);
             scene.stands.push(stand(Party::HostOn(at), own, &format!("host on {}", nic.name)));
             scene.others.insert(party, stand(party, second, &label));
-            scene.stands.push(stand(party, first, &label));
+            scene.stands.push(Stand { others, ..stand(party, first, &label) });
         }
         for (at, network) in topology.networks.iter().enumerate() {
-            let subnets = subnets(&network.subnets, &mut fallback);
+            let subnets = spare.subnets(&network.subnets);
             let party = Party::Network(at);
             let label = network.name.to_string();
             let all = addresses_of(party, &subnets);
@@ -324,9 +362,10 @@ impl Scene {
                     let to = IpNet::from(address);
                     scene.host.routes.push(Route { to, via: None, link: index, protocol: 2 });
                 }
-                let stand = Stand { party, addresses, label: label.clone() };
+                let stand = Stand { party, addresses, others: Vec::new(), label: label.clone() };
                 if number == 0 {
-                    scene.stands.push(stand);
+                    let known: Vec<IpAddr> = addresses.into_iter().flatten().collect();
+                    scene.stands.push(Stand { others: others_of(party, &subnets, &known), ..stand });
                 } else {
                     scene.others.insert(party, stand);
                 }
@@ -355,19 +394,51 @@ fn names(name: &NamePattern, taken: &BTreeSet<String>) -> Vec<String> {
     ends.map(|end| format!("{}{end}", name.stem())).filter(|name| !taken.contains(name)).take(2).collect()
 }
 
-/// The subnets of the file; some that nobody has for an entry without (RFC 2544 and RFC 4193 have room).
-fn subnets(of: &[IpNet], fallback: &mut u16) -> Vec<IpNet> {
-    if !of.is_empty() {
-        return of.to_vec();
+/// Subnets for entries without, which nothing in the file overlaps with.
+struct Spare {
+    next: u32,
+    taken: Vec<IpNet>,
+}
+
+impl Spare {
+    fn new(topology: &Topology) -> Self {
+        let networks = topology.networks.iter().flat_map(|network| &network.subnets);
+        let nics = topology.nics.iter().flat_map(|nic| &nic.subnets);
+        let taken = networks.chain(nics).chain(topology.allows.iter().map(|allow| &allow.to));
+        Self { next: 0, taken: taken.copied().collect() }
     }
-    let [high, low] = fallback.to_be_bytes();
-    *fallback = fallback.wrapping_add(8);
-    let v4 = IpAddr::from([198, 18 + (high >> 7), (high << 1) | (low >> 7), low << 1]);
-    let v6 = IpAddr::from([0xfdfe, 0xdcba, 0x9876, *fallback, 0, 0, 0, 0]);
-    [(v4, 28), (v6, 64)]
-        .into_iter()
-        .filter_map(|(address, length)| IpNet::new(address, length).ok())
-        .collect()
+
+    /// Those of the file; some that nobody has where it names none (RFC 2544, RFC 1112 section 4 and RFC 4193 have
+    /// room).
+    fn subnets(&mut self, of: &[IpNet]) -> Vec<IpNet> {
+        const BENCHMARKS: u32 = 0xc612_0000;
+        const RESERVED: u32 = 0xf000_0000;
+        /// How many prefixes of 28 bits the first of them has.
+        const FIRST: u32 = 1 << 13;
+        if !of.is_empty() {
+            return of.to_vec();
+        }
+        loop {
+            let number = self.next;
+            self.next += 1;
+            let block =
+                if number < FIRST { BENCHMARKS + (number << 4) } else { RESERVED + ((number - FIRST) << 4) };
+            let v4 = IpAddr::from(Ipv4Addr::from_bits(block));
+            let v6 = IpAddr::from(Ipv6Addr::from_bits(0xfdfe_dcba << 96 | u128::from(number) << 64));
+            let nets = [(v4, 28), (v6, 64)].map(|(address, length)| IpNet::new(address, length).ok());
+            let is_taken = |net: &IpNet| {
+                self.taken
+                    .iter()
+                    .any(|other| other.contains(&net.network()) || net.contains(&other.network()))
+            };
+            // No file takes all of it.
+            let is_last = number == (1 << 24);
+            let nets: Vec<IpNet> = nets.into_iter().flatten().collect();
+            if is_last || !nets.iter().any(is_taken) {
+                return nets;
+            }
+        }
+    }
 }
 
 /// Some addresses of a family, those first that no exception leads to.
@@ -393,5 +464,28 @@ fn after(address: IpAddr, step: usize) -> IpAddr {
     match address {
         IpAddr::V4(v4) => v4.saturating_add(step).into(),
         IpAddr::V6(v6) => v6.saturating_add(u128::from(step)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spare_subnets_are_those_of_nobody() {
+        let text = "[[nic]]\nname = \"eth0\"\nrole = \"storage\"\n\
+                    subnets = [\"198.18.0.0/17\", \"fdfe:dcba:0:7::/64\"]\n";
+        let topology = crate::topology::parse("t.toml", text.as_bytes()).expect("a topology");
+        let mut spare = Spare::new(&topology);
+        let taken = spare.taken.clone();
+        let mut all = BTreeSet::new();
+        for _ in 0..20_000 {
+            for net in spare.subnets(&[]) {
+                assert!(all.insert(net), "{net} twice");
+                assert!(!taken.iter().any(|other| other.contains(&net) || net.contains(other)), "{net}");
+            }
+        }
+        assert_eq!(all.len(), 40_000);
+        assert_eq!(spare.subnets(&taken), taken);
     }
 }

@@ -130,7 +130,8 @@ pub(crate) fn service(allow: &Allow) -> String {
     format!("{protocol}{space}{ports}")
 }
 
-fn exception(allow: &Allow, action: Action) -> Exception {
+/// An entry as one that comes or goes.
+pub(crate) fn exception(allow: &Allow, action: Action) -> Exception {
     Exception {
         action,
         from: allow.from.to_string(),

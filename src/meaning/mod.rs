@@ -7,6 +7,7 @@
 
 mod facts;
 mod loosened;
+mod moved;
 mod parties;
 mod rules;
 mod ways;
@@ -14,7 +15,7 @@ mod ways;
 use crate::diff::{Action, Diff};
 use crate::intent::{Intent, IpFamily, Way};
 
-pub(crate) use facts::service;
+pub(crate) use facts::{exception, service};
 pub use loosened::Loosened;
 pub use rules::rules;
 
@@ -29,14 +30,18 @@ pub struct Meaning {
     pub exceptions: Vec<Exception>,
     /// Everything else.
     pub facts: Vec<Fact>,
+    /// Wildcards of one file for which the other has so many entries that ways among those were not all compared.
+    pub left_out: Vec<String>,
 }
 
 impl Meaning {
     /// Compares what two topologies mean.
     pub fn new(old: &Intent<'_>, new: &Intent<'_>) -> Self {
         let parties = parties::Parties::new(old.topology, new.topology);
+        let (ways, left_out) = ways::changes(old, new, &parties);
         Self {
-            ways: ways::changes(old, new, &parties),
+            ways,
+            left_out: left_out.into_iter().collect(),
             exceptions: facts::exceptions(old.topology, new.topology, &parties),
             facts: facts::facts(old, new, &parties),
             parties: parties.changes(old, new),
@@ -138,7 +143,8 @@ impl Step {
 pub struct WayChange {
     /// Senders.
     pub from: Vec<String>,
-    /// Receivers; [`EACH_OTHER`] for the networks of one wildcard, or the hosts behind one NIC.
+    /// Receivers; [`EACH_OTHER`] for the networks of one wildcard, or the hosts behind one NIC; a subnet for those
+    /// whose addresses another entry has now.
     pub to: Vec<String>,
     /// What changes in IPv4, if anything does.
     pub ipv4: Option<Step>,
@@ -211,15 +217,18 @@ pub struct Comparison {
     pub loosened: Loosened,
     /// Pairs for which exceptions let more through, where there were exceptions before.
     pub more_exceptions: usize,
+    /// Pairs for which exceptions let less through, where there are exceptions still.
+    pub fewer_exceptions: usize,
 }
 
 impl Comparison {
     /// Compares two topologies.
     pub fn new(old: &Intent<'_>, new: &Intent<'_>) -> Self {
         let meaning = Meaning::new(old, new);
-        let (rules, loosened) = rules::compared(old, new);
-        let more_exceptions = loosened.pairs_besides(new, &meaning.ways);
-        Self { meaning, rules, loosened, more_exceptions }
+        let (rules, [loosened, tightened]) = rules::compared(old, new);
+        let more_exceptions = loosened.pairs_besides(new, &meaning.ways, WayChange::opens);
+        let fewer_exceptions = tightened.pairs_besides(old, &meaning.ways, WayChange::closes);
+        Self { meaning, rules, loosened, more_exceptions, fewer_exceptions }
     }
 
     /// For how many pairs something passes that did not.
@@ -229,7 +238,7 @@ impl Comparison {
 
     /// For how many pairs something passes no more.
     pub fn closes(&self) -> usize {
-        self.pairs(WayChange::closes)
+        self.pairs(WayChange::closes) + self.fewer_exceptions
     }
 
     fn pairs(&self, is: fn(&WayChange) -> bool) -> usize {

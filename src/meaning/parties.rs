@@ -37,8 +37,7 @@ impl Parties {
             topology.networks.iter().map(|net| net.name.to_string()).collect()
         };
         let (old_names, new_names) = (names(old), names(new));
-        let like_old: Vec<_> = old.networks.iter().map(like_network).collect();
-        let like_new: Vec<_> = new.networks.iter().map(like_network).collect();
+        let (like_old, like_new) = (like_networks(old, new), like_networks(new, old));
         let mut networks = matched((&old_names, &like_old), (&new_names, &like_new));
         for subject in &mut networks {
             fold(subject, old, new);
@@ -88,8 +87,18 @@ impl Parties {
     }
 }
 
-fn like_network(network: &Network) -> Likeness<'_> {
-    (kind_of(&network.kind).to_owned(), network.subnets.as_slice())
+/// One that the other file has a wildcard for is one of that, whoever else has its addresses there; unless it is that
+/// wildcard itself, by its addresses.
+fn like_networks<'t>(of: &'t Topology, other: &Topology) -> Vec<Likeness<'t>> {
+    let wildcards: Vec<&Network> = other.networks.iter().filter(|network| network.name.is_prefix()).collect();
+    let like = |network: &'t Network| {
+        let covers =
+            |wildcard: &&Network| wildcard.name.covers(&network.name) && wildcard.subnets != network.subnets;
+        let is_folded = !network.name.is_prefix() && wildcards.iter().any(covers);
+        let subnets = if is_folded { &[][..] } else { network.subnets.as_slice() };
+        (kind_of(&network.kind).to_owned(), subnets)
+    };
+    of.networks.iter().map(like).collect()
 }
 
 impl Subject {

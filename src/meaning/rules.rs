@@ -14,11 +14,12 @@ pub fn rules(old: &Intent<'_>, new: &Intent<'_>) -> Diff {
     compared(old, new).0
 }
 
-/// The same, and what it lets go.
-pub(super) fn compared(old: &Intent<'_>, new: &Intent<'_>) -> (Diff, Loosened) {
+/// The same, what it lets go, and what the way back would.
+pub(super) fn compared(old: &Intent<'_>, new: &Intent<'_>) -> (Diff, [Loosened; 2]) {
     let (old, new) = (desired(old), desired(new));
-    let loosened = Loosened::new(&old.ruleset, &new.ruleset);
     let sysctls = sysctls(&old, &new);
+    let loosened =
+        [Loosened::new(&old.ruleset, &new.ruleset, &sysctls), Loosened::new(&new.ruleset, &old.ruleset, &[])];
     let mut ruleset = old.ruleset;
     let rules = ruleset.values_mut().flat_map(|table| table.chains.values_mut());
     // Live rules are known by their handles.

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
+use super::moved::{Holder, Move, moves};
 use super::parties::{Parties, Subject};
 use super::{ANSWERS, EACH_OTHER, Step, WayChange, passes};
 use crate::intent::{Intent, IpFamily, Party, Way};
@@ -20,11 +23,13 @@ enum Who {
     Flat(usize),
     Nic(usize),
     Host(usize),
+    /// Addresses that went from one entry to another, by the place in the list of moves.
+    Moved(usize),
 }
 
 /// So many networks with entries of their own in one file may be one wildcard's in the other until their pairs
 /// among each other are not asked for any more.
-const ASKED: usize = 64;
+const ASKED: usize = 300;
 
 struct Walk<'w> {
     old: &'w Intent<'w>,
@@ -32,13 +37,28 @@ struct Walk<'w> {
     parties: &'w Parties,
     /// Senders by receiver and what changes for them.
     found: BTreeMap<(Who, Steps), BTreeSet<Who>>,
+    /// Networks that had or have to do with each other, both ways around.
+    pairs: BTreeSet<(usize, usize)>,
+    moves: Vec<Move>,
+    /// Wildcards whose networks were not asked for among each other.
+    left_out: BTreeSet<String>,
 }
 
-pub(super) fn changes(old: &Intent<'_>, new: &Intent<'_>, parties: &Parties) -> Vec<WayChange> {
-    let mut walk = Walk { old, new, parties, found: BTreeMap::new() };
+/// What changes, and the wildcards of one file whose networks are so many in the other that pairs of them were not
+/// compared.
+pub(super) fn changes(
+    old: &Intent<'_>,
+    new: &Intent<'_>,
+    parties: &Parties,
+) -> (Vec<WayChange>, BTreeSet<String>) {
+    let moves = moves(old.topology, new.topology, parties);
+    let (found, pairs, left_out) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+    let mut walk = Walk { old, new, parties, found, pairs, moves, left_out };
     walk.with_nics();
     walk.between_networks();
-    walk.finish()
+    walk.with_moved();
+    let left_out = std::mem::take(&mut walk.left_out);
+    (walk.finish(), left_out)
 }
 
 impl Walk<'_> {
@@ -130,6 +150,9 @@ impl Walk<'_> {
             });
             for (from, to) in reach.chain(excepted) {
                 let cut = if from == to { ASKED } else { usize::MAX };
+                if from == to && subjects[from].len() > cut {
+                    self.left_out.insert(intent.topology.networks[from].name.to_string());
+                }
                 for from in subjects[from].iter().take(cut) {
                     for to in subjects[to].iter().take(cut) {
                         pairs.extend([(*from, *to), (*to, *from)]);
@@ -137,9 +160,54 @@ impl Walk<'_> {
                 }
             }
         }
-        for (from, to) in pairs {
+        for (from, to) in pairs.iter().copied() {
             let to = if from == to { Who::Each(to) } else { Who::Network(to) };
             self.ask(Who::Network(from), to);
+        }
+        self.pairs = pairs;
+    }
+
+    /// Addresses that went to somebody whom others may reach who could not reach them before. What closes for them
+    /// closes for nobody who is there.
+    fn with_moved(&mut self) {
+        let groups = if self.moves.is_empty() { Vec::new() } else { self.groups() };
+        for (at, moved) in self.moves.clone().into_iter().enumerate() {
+            let who = |holder: Holder| match holder {
+                Holder::Network(at) => Who::Network(at),
+                Holder::Nic(at) => Who::Nic(at),
+            };
+            let family = usize::from(matches!(moved.net, IpNet::V6(_)));
+            let (before, after) = (who(moved.from), who(moved.to));
+            let partners = |at: usize| {
+                let pairs = self.pairs.range((at, 0)..=(at, usize::MAX));
+                pairs.map(|(_, other)| vec![Who::Network(*other)]).collect::<Vec<_>>()
+            };
+            // Networks that no NIC can tell apart may be told apart by a network.
+            let networks = match moved.to {
+                Holder::Network(at) => partners(at),
+                Holder::Nic(_) => {
+                    let members = groups.iter().map(|members| members.iter().map(|at| Who::Network(*at)));
+                    members.map(Iterator::collect).collect()
+                }
+            };
+            let others = (0..self.parties.nics.len()).map(Who::Nic);
+            let others = others.chain((0..self.parties.flats.len()).map(Who::Flat));
+            let senders: Vec<Vec<Who>> =
+                networks.into_iter().chain(others.map(|other| vec![other])).collect();
+            for mut members in senders {
+                // Who had them and who has them now is asked about elsewhere.
+                members.retain(|member| ![before, after].contains(member));
+                let Some(first) = members.first() else { continue };
+                let step = Step {
+                    old: self.way(self.old, |subject| subject.old, *first, before, IpFamily::BOTH[family]),
+                    new: self.way(self.new, |subject| subject.new, *first, after, IpFamily::BOTH[family]),
+                };
+                if step.opens() {
+                    let mut steps = [None, None];
+                    steps[family] = Some(step);
+                    members.into_iter().for_each(|member| self.note(member, Who::Moved(at), steps));
+                }
+            }
         }
     }
 
@@ -188,6 +256,7 @@ impl Walk<'_> {
                 Who::Flat(at) => Party::Flat(place(&flats[at])?),
                 Who::Nic(at) | Who::EachBehind(at) => Party::Nic(place(&nics[at])?),
                 Who::Host(at) => Party::HostOn(place(&nics[at])?),
+                Who::Moved(_) => return None,
             })
         };
         match (party(from)?, party(to)?) {
@@ -230,6 +299,7 @@ impl Walk<'_> {
             Who::Each(_) | Who::EachBehind(_) => EACH_OTHER.to_owned(),
             Who::Flat(at) => format!("{} (flat)", flats[at].name),
             Who::Host(at) => format!("host on {}", nics[at].name),
+            Who::Moved(at) => self.moves[at].net.to_string(),
             Who::Nic(at) => {
                 let role = match (nics[at].old, nics[at].new) {
                     (_, Some(new)) => &self.new.topology.nics[new].role,

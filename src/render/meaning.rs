@@ -9,6 +9,7 @@ use super::plan::{Style, changes};
 use super::wrap::push_wrapped;
 use crate::diff::{Action, Diff};
 use crate::intent::Way;
+use crate::meaning::exception;
 use crate::meaning::{Comparison, Exception, Fate, PartyChange, Step, WayChange};
 use crate::plan::{ChangeJson, Summary, changes_json};
 use crate::topology::{ApproachName, Topology};
@@ -31,10 +32,18 @@ pub fn text(comparison: &Comparison, old: &Topology, new: &Topology, style: Styl
     push_ways(&mut text, "Opens", '+', opening, style);
     let closing = meaning.ways.iter().filter(|way| way.closes() && !way.opens());
     push_ways(&mut text, "Closes", '-', closing, style);
-    let given_up = loosened.links.iter().map(|link| (Action::Delete, format!("{link}: {GIVEN_UP}")));
+    let links = loosened.links.iter().map(|link| (Action::Delete, format!("{link}: {GIVEN_UP}")));
+    let subnets =
+        loosened.subnets.iter().map(|net| (Action::Delete, format!("{net}: {GIVEN_UP}, or not all of it")));
+    let given_up = links.chain(subnets);
     push_lines(&mut text, "Gives up", given_up.collect(), style);
     let exceptions = meaning.exceptions.iter().map(|exception| (exception.action, exception_line(exception)));
-    push_lines(&mut text, "Exceptions", exceptions.collect(), style);
+    let mut exceptions: Vec<_> = exceptions.collect();
+    // One that is written as before lets more through where its sender has more addresses.
+    for allow in widened(comparison, new) {
+        exceptions.push((Action::Change, format!("{} lets more through", exception_line(&allow))));
+    }
+    push_lines(&mut text, "Exceptions", exceptions, style);
     let mut others: Vec<(Action, String)> = meaning.parties.iter().map(party_line).collect();
     others.extend(meaning.facts.iter().map(|fact| {
         let text = match fact.what {
@@ -44,6 +53,10 @@ pub fn text(comparison: &Comparison, old: &Topology, new: &Topology, style: Styl
         (Action::Change, text)
     }));
     push_lines(&mut text, "Also", others, style);
+    if !meaning.left_out.is_empty() {
+        text.push('\n');
+        push_wrapped(&mut text, &not_compared(&meaning.left_out), style.width, 0);
+    }
     if [old, new].iter().any(|topology| topology.isolation.approach == ApproachName::Sysctl) {
         text.push('\n');
         let remark = "This is what the files ask for. The sysctl approach does not deliver it: packets still \
@@ -73,15 +86,25 @@ fn sign(sign: char, nets: &str) -> String {
 /// What is said of a link that is given up.
 pub(super) const GIVEN_UP: &str = "no rule names it any more";
 
+/// What is said of wildcards whose networks were not compared.
+pub(super) fn not_compared(wildcards: &[String]) -> String {
+    format!(
+        "Not compared: ways among the networks of {}, because one of the files has too many entries for it.",
+        wildcards.join(", ")
+    )
+}
+
 fn headline(comparison: &Comparison, new: &Topology) -> String {
     let (opens, closes) = (comparison.opens(), comparison.closes());
-    let given_up = match comparison.loosened.links.len() {
-        0 => String::new(),
-        1 => " GIVES UP 1 link.".to_owned(),
-        links => format!(" GIVES UP {links} links."),
-    };
+    let given_up =
+        comparison.loosened.counted().map_or_else(String::new, |what| format!(" GIVES UP {what}."));
     let pairs = |number: usize| format!("{number} pair{}", if number == 1 { "" } else { "s" });
     let ways = match (opens, closes) {
+        // Whatever the files ask for, packets pass.
+        (0, _) if comparison.loosened.rules => format!("{} TAKES EVERY RULE AWAY.", new.file),
+        (opens, _) if comparison.loosened.rules => {
+            format!("{} TAKES EVERY RULE AWAY and OPENS ways of {}.", new.file, pairs(opens))
+        }
         (0, 0) => format!("{} neither opens nor closes a way between two.", new.file),
         (0, closes) => format!("{} opens nothing and closes ways of {}.", new.file, pairs(closes)),
         (opens, 0) => format!("{} OPENS ways of {} and closes nothing.", new.file, pairs(opens)),
@@ -166,6 +189,13 @@ fn push_lines(text: &mut String, heading: &str, lines: Vec<(Action, String)>, st
     }
 }
 
+/// Exceptions that both files have and that let more through than before.
+fn widened(comparison: &Comparison, new: &Topology) -> Vec<Exception> {
+    let come = &comparison.meaning.exceptions;
+    let allows = comparison.loosened.allows(new).into_iter();
+    allows.map(|allow| exception(allow, Action::Create)).filter(|allow| !come.contains(allow)).collect()
+}
+
 fn exception_line(exception: &Exception) -> String {
     let Exception { from, to, address, service, .. } = exception;
     format!("{from} -> {address} ({to}), {service}")
@@ -205,12 +235,15 @@ pub struct DiffJson<'d> {
     opens: usize,
     /// For how many pairs something passes no more.
     closes: usize,
-    /// Links, and wildcards with their `*`, that rules named and that no rule names any more.
-    gives_up: &'d [String],
+    /// Links, and wildcards with their `*`, and addresses that rules named and that no rule names any more, or not all
+    /// of them.
+    gives_up: Vec<&'d str>,
     /// Groups of pairs that gain or lose the same, those that open first.
     ways: Vec<WayJson<'d>>,
-    /// `[[allow]]` entries that come or go.
-    exceptions: Vec<ExceptionJson<'d>>,
+    /// Wildcards of one file for which the other has so many entries that ways among those were not all compared.
+    not_compared: &'d [String],
+    /// `[[allow]]` entries that come, go, or let more through.
+    exceptions: Vec<ExceptionJson>,
     /// Networks, flats and NICs that come, go, or have another name.
     parties: Vec<PartyJson<'d>>,
     /// What else is otherwise.
@@ -229,7 +262,8 @@ struct WayJson<'d> {
     closes: bool,
     /// Senders: networks, `NAME (flat)`, `NIC (role)`.
     from: &'d [String],
-    /// Receivers: the same, `host on NIC`, or `each other`. It stands for every pair of a sender with a receiver.
+    /// Receivers: the same, `host on NIC`, `each other`, or a subnet that another entry has now. It stands for every
+    /// pair of a sender with a receiver.
     to: &'d [String],
     /// What changes in IPv4; absent where nothing does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -248,18 +282,18 @@ struct StepJson {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct ExceptionJson<'d> {
-    /// Whether it comes or goes.
-    #[schemars(extend("enum" = ["create", "delete"]))]
+struct ExceptionJson {
+    /// Whether it comes, goes, or (`change`) is written as before and lets more through.
+    #[schemars(extend("enum" = ["create", "change", "delete"]))]
     action: &'static str,
     /// Who sends.
-    from: &'d str,
+    from: String,
     /// The network or NIC that the address is behind.
-    to: &'d str,
+    to: String,
     /// To which address or network.
-    address: &'d str,
+    address: String,
     /// Protocol and ports: `tcp 2049`.
-    service: &'d str,
+    service: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -301,12 +335,14 @@ pub fn json<'d>(comparison: &'d Comparison, old: &'d Topology, new: &'d Topology
         ipv4: way.ipv4.map(step),
         ipv6: way.ipv6.map(step),
     });
-    let exceptions = meaning.exceptions.iter().map(|exception| ExceptionJson {
+    let widened = widened(comparison, new);
+    let widened = widened.into_iter().map(|other| Exception { action: Action::Change, ..other });
+    let exceptions = meaning.exceptions.iter().cloned().chain(widened).map(|exception| ExceptionJson {
         action: exception.action.as_str(),
-        from: &exception.from,
-        to: &exception.to,
-        address: &exception.address,
-        service: &exception.service,
+        from: exception.from,
+        to: exception.to,
+        address: exception.address,
+        service: exception.service,
     });
     let parties = meaning.parties.iter().map(|party| PartyJson {
         fate: party.fate.as_str(),
@@ -329,8 +365,9 @@ pub fn json<'d>(comparison: &'d Comparison, old: &'d Topology, new: &'d Topology
         differs: !comparison.is_empty(),
         opens: comparison.opens(),
         closes: comparison.closes(),
-        gives_up: &loosened.links,
+        gives_up: loosened.given_up().collect(),
         ways: ways.collect(),
+        not_compared: &meaning.left_out,
         exceptions: exceptions.collect(),
         parties: parties.collect(),
         facts: facts.collect(),

@@ -9,7 +9,7 @@ pub use subject::{Subject, applies, families, subject};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is changed on the host. "The NIC" and "the bridge" are those of [`subject`].
+/// What is changed on the host. "The NIC" and "the bridge" are those of `subject`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {

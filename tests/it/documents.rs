@@ -135,6 +135,19 @@ fn forty_different_networks_are_all_on_a_small_page() {
     assert!(page.contains("host on eth5"), "receivers are not cut");
 }
 
+/// Many NICs and flats make a matrix and a picture that no page holds.
+#[test]
+fn many_of_everything_still_fit_on_a_page() {
+    let mut topology = different(60, 40);
+    for flat in 0..40 {
+        topology.push_str(&format!("[[flat]]\nname = \"instance-{flat:04}\"\nnic = \"eth{flat}\"\n"));
+    }
+    let page = printed(&topology, &["--format", "html"]);
+    assert!(page.len() <= BYTES, "{} bytes", page.len());
+    assert!(page.contains(" more</span>"), "receivers are counted");
+    assert!(page.contains("<svg") != page.contains("--format svg"), "what is left out is said");
+}
+
 #[test]
 fn a_thousand_different_networks_are_counted() {
     let page = printed(&different(1000, 10), &["--format", "html"]);

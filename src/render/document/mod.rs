@@ -1,6 +1,6 @@
 //! A topology as a document, for a runbook or an auditor: in Markdown, or as a page that needs no other file.
 //!
-//! Both say the same, from one [`Document`]. Sentences have code between backticks; [`markup`] makes text of either
+//! Both say the same, from one `Document`. Sentences have code between backticks; `markup` makes text of either
 //! kind of them.
 
 mod custom;

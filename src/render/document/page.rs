@@ -22,6 +22,9 @@ const LEAST: usize = 8;
 /// As many receivers that are blocked are named, of those whom most are blocked for.
 const NAMED: usize = 4;
 
+/// So many receivers are named of one kind and sender, where all are too many.
+const RECEIVERS: usize = 6;
+
 /// How much is told of what repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Detail {
@@ -45,6 +48,8 @@ struct Page<'d> {
     alike: Vec<Option<usize>>,
     /// Of chains, and of sets.
     most: usize,
+    /// Whether the picture is on the page.
+    is_drawn: bool,
 }
 
 /// What one party may do towards the others.
@@ -133,7 +138,7 @@ pub(super) fn alike(chains: &[ChainPart]) -> Vec<Option<usize>> {
 }
 
 /// Each sender with the words of its cells; `blocked` after what is open, and in short where it is for most.
-fn by_sender(grid: &Grid) -> Vec<Sender> {
+fn by_sender(grid: &Grid, named: usize) -> Vec<Sender> {
     let sender = |(from, cells): &(String, Vec<String>)| {
         let mut words: Vec<&str> = Vec::new();
         for cell in cells {
@@ -151,6 +156,9 @@ fn by_sender(grid: &Grid) -> Vec<Sender> {
             let text = match is_rest {
                 true if to.len() == cells.len() => format!("everyone, {}", to.len()),
                 true => format!("all others, {}", to.len()),
+                false if to.len() > named => {
+                    format!("{} and {} more", to[..named].join(", "), to.len() - named)
+                }
                 false => to.join(", "),
             };
             (word.to_owned(), text)
@@ -168,10 +176,12 @@ fn by_sender(grid: &Grid) -> Vec<Sender> {
 pub fn page(intent: &Intent<'_>) -> Result<String, askama::Error> {
     let document = Document::new(intent)?;
     let is_wide = document.grid.receivers.len() > COLUMNS;
-    let senders = if is_wide { by_sender(&document.grid) } else { Vec::new() };
+    let senders = if is_wide { by_sender(&document.grid, usize::MAX) } else { Vec::new() };
     let picture = picture::for_page(intent);
     let alike = alike(&document.chains);
-    let mut page = Page { document, picture, senders, detail: Detail::Full, alike, most: usize::MAX };
+    let mut page =
+        Page { document, picture, senders, detail: Detail::Full, alike, most: usize::MAX, is_drawn: true };
+    let mut are_cut = false;
     loop {
         let text = page.render()?;
         if text.len() <= BYTES {
@@ -184,10 +194,16 @@ pub fn page(intent: &Intent<'_>) -> Result<String, askama::Error> {
             Detail::Brief => {
                 let all = page.document.chains.len().max(page.document.sets.len());
                 let fewer = page.most.min(all) / 4 * 3;
-                if fewer < LEAST {
+                if fewer >= LEAST {
+                    page.most = fewer;
+                } else if is_wide && !are_cut {
+                    are_cut = true;
+                    page.senders = by_sender(&page.document.grid, RECEIVERS);
+                } else if page.is_drawn {
+                    page.is_drawn = false;
+                } else {
                     return Ok(text);
                 }
-                page.most = fewer;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The host as a picture: networks of containers, NICs, and who may open connections to whom.
 //!
-//! [`model`] groups and names what is drawn. The SVG is laid out by [`boxes`] while it stays a few boxes, and by
-//! [`grid`] beyond; the Mermaid and Graphviz sources leave the layout to those programs.
+//! `model` groups and names what is drawn. The SVG is laid out by `boxes` while it stays a few boxes, and by
+//! `grid` beyond; the Mermaid and Graphviz sources leave the layout to those programs.
 
 mod boxes;
 mod canvas;

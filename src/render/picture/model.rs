@@ -474,22 +474,29 @@ impl<'t> Model<'t> {
 
     /// The picture in words: what is open, what is blocked, by receiver.
     pub(super) fn in_words(&self) -> String {
+        const SENTENCES: usize = 24;
         let mut text = format!("{}.", self.counted());
         let mut sentences = 0;
         for (to, node) in self.nodes.iter().enumerate() {
             let open: Vec<usize> =
                 (0..self.nodes.len()).filter(|from| self.head(*from, to) == Head::Open).collect();
             let blocked = if self.is_nic(to) { self.wall(to) } else { None };
-            if (open.is_empty() && blocked.is_none()) || sentences == 24 {
+            if open.is_empty() && blocked.is_none() {
                 continue;
             }
             sentences += 1;
+            if sentences > SENTENCES {
+                continue;
+            }
             let mut parts = Vec::new();
             if !open.is_empty() {
                 parts.push(format!("open for {}", self.names(&open, 4)));
             }
             parts.extend(blocked);
             text.push_str(&format!(" {}: {}.", node.label, parts.join("; ")));
+        }
+        if sentences > SENTENCES {
+            text.push_str(&format!(" And {} more receivers.", thousands(sentences - SENTENCES)));
         }
         let most = 8;
         for exception in self.exceptions.iter().take(most) {

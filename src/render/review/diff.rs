@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use super::escape::{code, marker, sentence};
 use super::rules::push_rules;
 use super::ways::{Words, tables};
-use super::{Page, allow, count, file, items, push_given_up, verdict};
+use super::{Closes, Page, allow, count, file, items, push_given_up, verdict};
 use crate::approach::{SysctlKey, desired};
 use crate::diff::{Action, Change, Kind};
 use crate::intent::{Intent, Way};
 use crate::meaning::{Comparison, Exception, Fate, PartyChange, WayChange};
+use crate::render::meaning::not_compared;
 use crate::topology::{ApproachName, Topology};
 
 /// What stands for a party that a file does not have.
@@ -26,7 +27,7 @@ pub fn diff(comparison: &Comparison, old: &Topology, new: &Topology, all: bool) 
         return page.text;
     }
     let (opens, closes) = (comparison.opens(), comparison.closes());
-    page.paragraph(&format!("### {name} {}", verdict(opens, closes, loosened)));
+    page.paragraph(&format!("### {name} {}", verdict(opens, Closes::Pairs(closes), loosened)));
     if old.file != new.file && old.file != "<stdin>" {
         page.paragraph(&format!("Compared with {}.", file(&old.file)));
     }
@@ -101,6 +102,9 @@ fn nets(sign: char, nets: &str) -> String {
 fn to_know(comparison: &Comparison, old: &Topology, new: &Topology, closes: usize) -> Vec<String> {
     let Comparison { meaning, rules, .. } = comparison;
     let mut told = Vec::new();
+    if !meaning.left_out.is_empty() {
+        told.push(format!("- **{}**", sentence(&not_compared(&meaning.left_out))));
+    }
     if [old, new].iter().any(|topology| topology.isolation.approach == ApproachName::Sysctl) {
         told.push(
             "- **The sysctl approach does not deliver this**: packets still arrive where it says blocked."

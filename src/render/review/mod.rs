@@ -90,28 +90,40 @@ fn count(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
+/// What closes.
+#[derive(Clone, Copy)]
+enum Closes {
+    /// Ways of so many pairs.
+    Pairs(usize),
+    /// So many elements of exceptions, whose pairs are not known.
+    Elements(usize),
+}
+
 /// What the heading says: what opens and what is given up stands in bold.
-fn verdict(opens: usize, closes: usize, loosened: &Loosened) -> String {
-    let given_up = match loosened.links.len() {
-        0 => String::new(),
-        links => format!(", **gives up {}**", count(links, "link")),
+fn verdict(opens: usize, closes: Closes, loosened: &Loosened) -> String {
+    let given_up = loosened.counted().map_or_else(String::new, |what| format!(", **gives up {what}**"));
+    let closes = match closes {
+        Closes::Pairs(0) => "closes nothing".to_owned(),
+        Closes::Pairs(pairs) => format!("closes ways of {}", count(pairs, "pair")),
+        Closes::Elements(elements) => format!("takes away {}", count(elements, "element") + " of exceptions"),
     };
     let ways = match (opens, closes) {
-        (0, 0) => "opens nothing, closes nothing".to_owned(),
-        (0, closes) => format!("opens nothing, closes ways of {}", count(closes, "pair")),
-        (opens, 0) => format!("**opens ways of {}**, closes nothing", count(opens, "pair")),
-        (opens, closes) => {
-            format!("**opens ways of {}**, closes ways of {}", count(opens, "pair"), count(closes, "pair"))
+        // Whatever the files ask for, packets pass.
+        (0, _) if loosened.rules => "**takes every rule away**".to_owned(),
+        (opens, _) if loosened.rules => {
+            format!("**takes every rule away**, **opens ways of {}**", count(opens, "pair"))
         }
+        (0, closes) => format!("opens nothing, {closes}"),
+        (opens, closes) => format!("**opens ways of {}**, {closes}", count(opens, "pair")),
     };
     ways + &given_up
 }
 
-/// Links that no rule names any more.
+/// Links and addresses that no rule names any more.
 fn push_given_up(page: &mut Page, loosened: &Loosened, later: usize) {
-    let lines: Vec<_> = loosened.links.iter().map(|link| format!("- {}", code(link))).collect();
-    let heading = "**Gives up**: no rule names them any more, so that of what they send and get only that is dropped which \
-                   another rule drops\n";
+    let lines: Vec<_> = loosened.given_up().map(|what| format!("- {}", code(what))).collect();
+    let heading = "**Gives up**: no rule names these any more, or not all of it, so that of what they send and get only that \
+                   is dropped which another rule drops\n";
     page.lines(heading, &lines, later);
 }
 

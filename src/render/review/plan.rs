@@ -4,16 +4,14 @@ use super::diff::switches;
 use super::escape::{code, marker, sentence};
 use super::rules::push_rules;
 use super::ways::{Words, tables};
-use super::{Page, allow, file, items, push_given_up, verdict};
+use super::{Closes, Page, allow, file, items, push_given_up, verdict};
 use crate::approach::Approach;
-use crate::diff::{Action, Kind, LiveState};
+use crate::diff::{Action, Change, Kind, LiveState};
 use crate::flows::pairs::pair_changes;
-use crate::meaning::Loosened;
+use crate::intent::Way;
+use crate::meaning::{Loosened, WayChange};
 use crate::plan::Plan;
 use crate::render::matrix;
-
-/// How many pairs are listed of what holds afterwards.
-const PAIRS: usize = 60;
 
 /// Where the state is from that a plan was worked out from.
 #[derive(Debug, Clone, Copy)]
@@ -36,9 +34,15 @@ pub fn plan(plan: &Plan<'_>, live: &LiveState, seen: Seen<'_>, all: bool) -> Str
         page.paragraph(&format!("### {name} on {on}: in place, nothing to do"));
     } else {
         let changes = pair_changes(plan, live);
-        let loosened = Loosened::new(&live.ruleset, &plan.desired.ruleset);
-        let opens = changes.opens() + loosened.pairs_besides(&plan.intent, &changes.ways);
-        page.paragraph(&format!("### {name} on {on}: {}", verdict(opens, changes.closes(), &loosened)));
+        let loosened = Loosened::new(&live.ruleset, &plan.desired.ruleset, &plan.diff.changes);
+        let opens = changes.opens() + loosened.pairs_besides(&plan.intent, &changes.ways, WayChange::opens);
+        let gone: Vec<_> = plan.diff.changes.iter().filter(|change| is_gone(change)).collect();
+        // Whose they were is not in a live set, so pairs are not counted.
+        let closes = match changes.closes() {
+            0 if !gone.is_empty() => Closes::Elements(gone.len()),
+            pairs => Closes::Pairs(pairs),
+        };
+        page.paragraph(&format!("### {name} on {on}: {}", verdict(opens, closes, &loosened)));
         push_from(&mut page, seen);
         if changes.ways.is_empty() {
             let asked = if changes.is_partial { "pairs that were looked at" } else { "pairs" };
@@ -57,13 +61,10 @@ pub fn plan(plan: &Plan<'_>, live: &LiveState, seen: Seen<'_>, all: bool) -> Str
         push_given_up(&mut page, &loosened, 26_000);
         let lines: Vec<_> = loosened.allows(plan.topology).into_iter().map(allow).collect();
         page.lines("**Exceptions** that let more through\n", &lines, 22_000);
-        let gone = plan.diff.changes.iter().filter(|change| {
-            change.kind == Kind::Element
-                && change.action == Action::Delete
-                && change.name.starts_with("allow_v")
-        });
-        let lines: Vec<_> =
-            gone.filter_map(|change| Some(format!("- {}", code(change.old.as_deref()?)))).collect();
+        let lines: Vec<_> = gone
+            .into_iter()
+            .filter_map(|change| Some(format!("- {}", code(change.old.as_deref()?))))
+            .collect();
         page.lines("Elements of exceptions that go\n", &lines, 18_000);
         if changes.is_partial {
             page.paragraph("Of two networks only those were looked at of which one reaches the other.");
@@ -90,13 +91,25 @@ pub fn plan(plan: &Plan<'_>, live: &LiveState, seen: Seen<'_>, all: bool) -> Str
         );
     }
     page.lines("To know\n", &to_know, 14_000);
-    let pairs = matrix::pairs(&plan.intent, if all { usize::MAX } else { PAIRS });
-    let pairs: Vec<_> =
+    let mut pairs = matrix::pairs(&plan.intent, usize::MAX);
+    // What passes first.
+    let rank = |way: &str| (way == Way::Blocked.as_str(), way != Way::Open.as_str());
+    pairs.sort_by_key(|pair| rank(&pair.way));
+    let mut pairs: Vec<_> =
         pairs.iter().map(|pair| format!("- {}: {}", code(&pair.what), sentence(&pair.way))).collect();
+    let cut = matrix::cut(&plan.intent);
+    if cut > 0 {
+        pairs.insert(0, format!("- {cut} senders and receivers are left out here"));
+    }
     page.fold("Who may talk to whom afterwards", &pairs, 10_000);
     page.fold("What no rule of this closes", &items(&plan.desired.not_covered), 3_000);
     push_rules(&mut page, plan.topology, &plan.diff);
     page.text
+}
+
+/// Whether an exception, or one of its addresses and ports, goes.
+fn is_gone(change: &Change) -> bool {
+    change.kind == Kind::Element && change.action == Action::Delete && change.name.starts_with("allow_v")
 }
 
 fn push_from(page: &mut Page, seen: Seen<'_>) {

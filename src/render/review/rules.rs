@@ -30,7 +30,7 @@ pub(super) fn push_rules(page: &mut Page, topology: &Topology, diff: &Diff) {
     let _ = write!(page.text, "\n{fence}diff\n");
     let mut shown = 0;
     for line in &lines {
-        if !page.has_room(line.len() + 1, 400) {
+        if !page.has_room(line.len() + 1, 400 + fence.len()) {
             break;
         }
         page.text.push_str(line);
