@@ -25,6 +25,8 @@ enum Who {
     Host(usize),
     /// Addresses that went from one entry to another, by the place in the list of moves.
     Moved(usize),
+    /// This host's own address among them.
+    HostIn(usize),
 }
 
 /// So many networks with entries of their own in one file may be one wildcard's in the other until their pairs
@@ -176,6 +178,11 @@ impl Walk<'_> {
                 Holder::Network(at) => Who::Network(at),
                 Holder::Nic(at) => Who::Nic(at),
             };
+            // This host's own address there; that on a network is nobody's but the network's.
+            let host = |holder: Holder| match holder {
+                Holder::Network(_) => None,
+                Holder::Nic(at) => Some(Who::Host(at)),
+            };
             let family = usize::from(matches!(moved.net, IpNet::V6(_)));
             let (before, after) = (who(moved.from), who(moved.to));
             let partners = |at: usize| {
@@ -183,8 +190,8 @@ impl Walk<'_> {
                 pairs.map(|(_, other)| vec![Who::Network(*other)]).collect::<Vec<_>>()
             };
             // Networks that no NIC can tell apart may be told apart by a network.
-            let networks = match moved.to {
-                Holder::Network(at) => partners(at),
+            let networks: Vec<_> = match moved.to {
+                Holder::Network(at) => partners(at).into_iter().chain([vec![after]]).collect(),
                 Holder::Nic(_) => {
                     let members = groups.iter().map(|members| members.iter().map(|at| Who::Network(*at)));
                     members.map(Iterator::collect).collect()
@@ -195,17 +202,33 @@ impl Walk<'_> {
             let senders: Vec<Vec<Who>> =
                 networks.into_iter().chain(others.map(|other| vec![other])).collect();
             for mut members in senders {
-                // Who had them and who has them now is asked about elsewhere.
-                members.retain(|member| ![before, after].contains(member));
+                // Who had them talked to them without this host, and to its address there.
+                members.retain(|member| *member != before);
                 let Some(first) = members.first() else { continue };
-                let step = Step {
-                    old: self.way(self.old, |subject| subject.old, *first, before, IpFamily::BOTH[family]),
-                    new: self.way(self.new, |subject| subject.new, *first, after, IpFamily::BOTH[family]),
+                let of = IpFamily::BOTH[family];
+                // Among those who have them now there may be leave to talk to each other, or none.
+                let (among, is_theirs) = match after {
+                    Who::Network(at) => (Who::Each(at), *first == after),
+                    Who::Nic(at) => (Who::EachBehind(at), *first == after),
+                    _ => (after, false),
                 };
-                if step.opens() {
-                    let mut steps = [None, None];
-                    steps[family] = Some(step);
-                    members.into_iter().for_each(|member| self.note(member, Who::Moved(at), steps));
+                let old = |to| self.way(self.old, |subject| subject.old, *first, to, of);
+                let new = |to| self.way(self.new, |subject| subject.new, *first, to, of);
+                let hosts = Step { old: host(moved.from).and_then(old), new: host(moved.to).and_then(new) };
+                let found = [
+                    (
+                        Who::Moved(at),
+                        Step { old: old(before), new: new(if is_theirs { among } else { after }) },
+                        !0,
+                    ),
+                    (Who::HostIn(at), hosts, if is_theirs { 0 } else { !ANSWERS }),
+                ];
+                for (to, step, counts) in found {
+                    if passes(step.new) & !passes(step.old) & counts != 0 {
+                        let mut steps = [None, None];
+                        steps[family] = Some(step);
+                        members.iter().for_each(|member| self.note(*member, to, steps));
+                    }
                 }
             }
         }
@@ -256,7 +279,7 @@ impl Walk<'_> {
                 Who::Flat(at) => Party::Flat(place(&flats[at])?),
                 Who::Nic(at) | Who::EachBehind(at) => Party::Nic(place(&nics[at])?),
                 Who::Host(at) => Party::HostOn(place(&nics[at])?),
-                Who::Moved(_) => return None,
+                Who::Moved(_) | Who::HostIn(_) => return None,
             })
         };
         match (party(from)?, party(to)?) {
@@ -300,6 +323,7 @@ impl Walk<'_> {
             Who::Flat(at) => format!("{} (flat)", flats[at].name),
             Who::Host(at) => format!("host on {}", nics[at].name),
             Who::Moved(at) => self.moves[at].net.to_string(),
+            Who::HostIn(at) => format!("host on {}", self.moves[at].net),
             Who::Nic(at) => {
                 let role = match (nics[at].old, nics[at].new) {
                     (_, Some(new)) => &self.new.topology.nics[new].role,

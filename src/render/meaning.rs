@@ -262,7 +262,8 @@ struct WayJson<'d> {
     closes: bool,
     /// Senders: networks, `NAME (flat)`, `NIC (role)`.
     from: &'d [String],
-    /// Receivers: the same, `host on NIC`, `each other`, or a subnet that another entry has now. It stands for every
+    /// Receivers: the same, `host on NIC`, `each other`, or a subnet that another entry has now, with `host on` for
+    /// this host's own address in it. It stands for every
     /// pair of a sender with a receiver.
     to: &'d [String],
     /// What changes in IPv4; absent where nothing does.

@@ -3,6 +3,7 @@
 
 use isoplan::approach::{SysctlKey, desired};
 use isoplan::diff::LiveState;
+use isoplan::flows::pairs::pair_changes;
 use isoplan::intent::Intent;
 use isoplan::meaning::{Comparison, Loosened};
 use isoplan::plan::Plan;
@@ -221,6 +222,67 @@ fn a_file_gives_up_nothing_against_itself() {
         let rules = desired(&Intent::new(&topology)).ruleset;
         prop_assert!(Loosened::new(&rules, &rules, &[]).is_empty());
         prop_assert!(Loosened::new(&Default::default(), &rules, &[]).is_empty());
+        Ok(())
+    });
+}
+
+/// Lets two entries have each other's subnets.
+fn exchange(entries: &mut [String], a: usize, b: usize) {
+    let subnets =
+        |entry: &String| entry.lines().find(|line| line.starts_with("subnets = ")).map(str::to_owned);
+    if let (Some(first), Some(second)) = (subnets(&entries[a]), subnets(&entries[b])) {
+        entries[a] = entries[a].replace(&first, &second);
+        entries[b] = entries[b].replace(&second, &first);
+    }
+}
+
+/// "Opens nothing" is also what the rules of both files say to packets, which know nothing of entries and names.
+#[test]
+fn where_nothing_opens_the_rules_let_nothing_more_pass() {
+    let edits = (
+        draw::nftables(),
+        draw::nftables(),
+        [any::<prop::sample::Index>(), any::<prop::sample::Index>()],
+        0..6_u8,
+    );
+    law_with(600, 300, edits, |(drawn, other, [index, place], how)| {
+        let mut edited = drawn.clone();
+        let at = index.index(drawn.entries.len());
+        match how {
+            0 => drop(edited.entries.remove(at)),
+            1 => edited.entries.extend(other.entries.get(at).cloned()),
+            2..=4 => exchange(&mut edited.entries, at, place.index(drawn.entries.len())),
+            _ => edited.entries[at] = other.entries[at % other.entries.len()].clone(),
+        }
+        // Without that entry others may refer to nothing, and with another one there may be two of a name.
+        let Ok(new) = topology::parse("new.toml", edited.text().as_bytes()) else { return Ok(()) };
+        let old = parse(&drawn.text());
+        for (old, new) in [(&old, &new), (&new, &old)] {
+            let (before, after) = (Intent::new(old), Intent::new(new));
+            let comparison = Comparison::new(&before, &after);
+            if comparison.opens() > 0 || !comparison.loosened.is_empty() {
+                continue;
+            }
+            let on = |name: &str| (SysctlKey(name.to_owned()), "1".to_owned());
+            let live = LiveState {
+                ruleset: desired(&before).ruleset,
+                sysctls: ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"].map(on).into(),
+                ..LiveState::default()
+            };
+            let mut changes = pair_changes(&Plan::new(new, &live), &live);
+            // An address of this host where another link is, which is not so on the day of the change.
+            for way in &mut changes.ways {
+                way.to.retain(|to| !to.starts_with("host on "));
+            }
+            prop_assert_eq!(
+                changes.opens(),
+                0,
+                "{:?}\n{}\n\nbecomes\n{}",
+                changes.ways,
+                drawn.text(),
+                edited.text()
+            );
+        }
         Ok(())
     });
 }
