@@ -318,7 +318,7 @@ fn elements(diff: &mut Diff, family: Family, set: &Set, live: &Elements, steps: 
     for at in first_gone..deleted.len() {
         let mut other = element(Action::Delete);
         other.old = Some(Text::element(&old, at));
-        other.why = "not in the topology".to_owned();
+        other.why = "nothing asks for it".to_owned();
         diff.changes.push(other);
     }
     if !deleted.is_empty() {
