@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::intent::{Intent, IpFamily, Party, Way};
+use crate::meaning::service;
 use crate::topology::{Allow, ApproachName, shown};
 
 /// One pair of the list.
@@ -185,19 +186,10 @@ pub fn legend(grid: &Grid) -> Vec<(&'static str, &'static str)> {
 
 /// An exception in one line: `docker0 -> 192.168.57.9/32 tcp 2049 (NFS gateway)`.
 pub fn exception(allow: &Allow) -> String {
-    let ports: Vec<_> = allow
-        .ports
-        .iter()
-        .map(|ports| match (ports.first, ports.last) {
-            (first, last) if first == last => first.to_string(),
-            (first, last) => format!("{first}-{last}"),
-        })
-        .collect();
-    let protocol = allow.protocol.map_or("any protocol", |protocol| protocol.as_str());
-    let ports = if ports.is_empty() { String::new() } else { format!(" {}", ports.join(", ")) };
+    let service = service(allow);
     // Without what turns the order of letters around: a reader has to see what is there.
     let reason = allow.reason.as_ref().map(|reason| format!(" ({})", shown(reason))).unwrap_or_default();
-    format!("{} -> {} {protocol}{ports}{reason}", allow.from, allow.to)
+    format!("{} -> {} {service}{reason}", allow.from, allow.to)
 }
 
 /// The matrix is what was asked for; with the sysctl approach it is not what one gets.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 
 use crate::intent::{Guard, Intent, IpFamily, Party, Way};
+use crate::meaning::service;
 use crate::topology::{Allow, ApproachName, NetworkKind};
 
 /// More boxes than this on one side are counted instead.
@@ -247,21 +248,12 @@ fn nic_node(intent: &Intent<'_>, index: usize) -> Node {
 
 /// `tcp 2049, 20000-20100 at 192.168.57.9`.
 fn exception(allow: &Allow) -> String {
-    let ports: Vec<String> = allow
-        .ports
-        .iter()
-        .map(|ports| match (ports.first, ports.last) {
-            (first, last) if first == last => first.to_string(),
-            (first, last) => format!("{first}-{last}"),
-        })
-        .collect();
-    let protocol = allow.protocol.map_or("any protocol", |protocol| protocol.as_str());
-    let ports = if ports.is_empty() { String::new() } else { format!(" {}", ports.join(", ")) };
+    let service = service(allow);
     let to = match allow.to.prefix_len() == allow.to.max_prefix_len() {
         true => allow.to.addr().to_string(),
         false => allow.to.to_string(),
     };
-    format!("{protocol}{ports} at {to}")
+    format!("{service} at {to}")
 }
 
 /// The stronger of what two families have; they differ by exceptions alone.
